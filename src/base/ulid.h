@@ -1,0 +1,26 @@
+/*
+ * ulid.h - job identifiers: 48 bits of wall-clock milliseconds, 80 random.
+ *
+ * Within a process ids only go up: in the same millisecond (or after the
+ * clock stepped back) the next id is the last one plus a random step. Across
+ * processes they are ordered as well as the clock is. An id proves nothing
+ * about who may see the job.
+ */
+#ifndef FOREMAN_BASE_ULID_H
+#define FOREMAN_BASE_ULID_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#define ULID_LEN 26
+#define ULID_SIZE (ULID_LEN + 1)
+
+/* The next id, canonical upper-case Crockford base 32. Thread-safe. */
+void ulid_new(char out[ULID_SIZE]);
+
+/* Lower case accepted, canonical form out. ERR_INVAL: wrong length, a letter
+ * outside the alphabet (I, L, O, U), or above 7ZZZ… */
+enum err ulid_parse(struct span s, char out[ULID_SIZE]) MUST_CHECK;
+
+#endif
