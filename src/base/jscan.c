@@ -534,7 +534,7 @@ char *jscan_unescape(struct span raw, size_t *len)
 	const char *p = raw.p, *end = p + raw.len;
 	char *text, *out;
 
-	if (raw.len >= 2 && *p == '"') {
+	if (raw.len >= 2 && *p == '"' && end[-1] == '"') {
 		p++;
 		end--;
 	}

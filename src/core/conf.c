@@ -208,7 +208,9 @@ static enum err read_model(const struct setting *s, struct span text, void *fiel
 	struct model_name name;
 
 	(void)s;
-	if (model_parse(text, &name, NULL) || name.source == MODEL_CLOUD)
+	/* blanks around a name are the target's to trim; a line break is not */
+	if (!all_from(text, ' ') || model_parse(text, &name, NULL) ||
+	    name.source == MODEL_CLOUD)
 		return ERR_INVAL;
 	return keep(text, field);
 }
@@ -409,7 +411,7 @@ static enum err read_allow(const struct setting *s, struct span text, void *fiel
 	struct span rest = text, one;
 
 	(void)s;
-	if (text.len > URL_MAX)
+	if (text.len > URL_MAX || !all_from(text, ' '))
 		return ERR_INVAL;
 	while (span_cut(&rest, ',', &one)) {
 		one = span_trim(one);

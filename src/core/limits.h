@@ -87,7 +87,9 @@
 
 /* --- the worker's store keeping --- */
 #define LIMIT_WAL_CHECK_MS 250        /* between two looks at the WAL's size */
-#define LIMIT_WAL_IDLE_MS 5000        /* nothing happened: empty the WAL */
+#define LIMIT_WAL_IDLE_BYTES (1024 * 1024) /* above this when nothing was */
+#define LIMIT_WAL_IDLE_MS 2000        /* ... written for so long: checkpoint */
+#define LIMIT_WAL_BUSY_MS 2000        /* a reader was in the way: not before */
 #define LIMIT_UPKEEP_MS 1000          /* expiry of waiting jobs */
 #define LIMIT_PRUNE_MS 60000          /* removal of old jobs */
 #define LIMIT_WAL_BYTES (16 * 1024 * 1024) /* checkpoint above this */

@@ -281,6 +281,7 @@ static const struct {
 	{ "FOREMAN_EMBED_MODEL=nomic-embed-text:v1.5", true },
 	{ "FOREMAN_EMBED_MODEL=two words", false },
 	{ "FOREMAN_EMBED_MODEL=x:cloud", false },
+	{ "FOREMAN_EMBED_MODEL=nomic-embed-text\n", false },
 	{ "FOREMAN_API_TOKEN=s3cret!", true },
 	{ "FOREMAN_API_TOKEN=two words", false },
 	{ "FOREMAN_API_TOKEN=line\nbreak", false },
@@ -317,6 +318,7 @@ static const struct {
 	{ "FOREMAN_WEBHOOK_ALLOW=public,,lan", false },
 	{ "FOREMAN_WEBHOOK_ALLOW=public,", false },
 	{ "FOREMAN_WEBHOOK_ALLOW=*.example", false },
+	{ "FOREMAN_WEBHOOK_ALLOW=public,\nlan", false },
 	{ "FOREMAN_WEBHOOK_ALLOW=http://h", false },
 
 	{ "FOREMAN_WEBHOOK_SCHEDULE=0", true },
