@@ -1,0 +1,342 @@
+/*
+ * db.c - one connection: how it is opened, and how its transactions run.
+ *
+ * What stays true: nobody writes without the gate; no connection checkpoints
+ * unless it is told to (every SQLite before 3.51.3 can corrupt a WAL that two
+ * connections checkpoint); a transaction that was not committed left nothing.
+ * The file is made with mknod, never with open: closing a descriptor of the
+ * database would drop the locks other connections of this process hold on it.
+ */
+#include <config.h>
+
+#include "store/db.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "core/limits.h"
+#include "store/schema.h"
+#include "store/sql.h"
+
+#define FREE_BYTES_MIN (16 * 1024 * 1024) /* db_writable wants as much */
+#define CHECKPOINT_BUSY_MS 100            /* a reader in the way, gate held */
+
+/* --- opening ---------------------------------------------------------------- */
+
+static enum err make_file(const char *path, struct errtext *why)
+{
+	int e;
+
+	if (mknod(path, S_IFREG | 0640, 0) == 0 || errno == EEXIST)
+		return ERR_OK;
+	e = errno;
+	errtext_set(why, "cannot create: %s", strerror(e));
+	switch (e) {
+	case ENOENT:
+	case ENOTDIR:
+		return ERR_NOENT;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return ERR_DENIED;
+	case ENOSPC:
+	case EDQUOT:
+		return ERR_FULL;
+	default:
+		return ERR_IO;
+	}
+}
+
+static enum err open_gate(struct db *db, struct errtext *why)
+{
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s.gate", db->conf.path) >= sizeof(path)) {
+		errtext_set(why, "the path is too long");
+		return ERR_INVAL;
+	}
+	return gate_open(path, &db->gate, why);
+}
+
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
+
+/* Memory statistics, which nobody reads, cost a process-wide lock at every
+ * allocation. */
+static void configure(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+static enum err open_handle(struct db *db, struct errtext *why)
+{
+	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+	int rc;
+
+	pthread_once(&configured, configure);
+	rc = sqlite3_open_v2(db->conf.path, &db->handle, flags, NULL);
+	if (!db->handle)
+		return ERR_NOMEM;
+	if (rc != SQLITE_OK)
+		return sql_err(db, rc, "cannot open", why);
+	sqlite3_busy_timeout(db->handle, LIMIT_SQLITE_BUSY_MS);
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	return sql_exec(db,
+	                "PRAGMA wal_autocheckpoint = 0;"
+	                "PRAGMA mmap_size = 0;"
+	                "PRAGMA temp_store = MEMORY;",
+	                why);
+}
+
+/* For a reader: it must be there and current; it is not ours to change. */
+static enum err look_only(struct db *db, struct errtext *why)
+{
+	int version = 0;
+	enum err err = sql_exec(db, "PRAGMA query_only = ON; PRAGMA cache_size = -1000", why);
+
+	if (err == ERR_OK)
+		err = schema_check(db, &version, why);
+	if (err == ERR_OK && version < SCHEMA_VERSION) {
+		errtext_set(why, "not set up yet; a worker or responder does that");
+		err = ERR_NOENT;
+	}
+	return err;
+}
+
+static enum err enter_wal(struct db *db, struct errtext *why)
+{
+	static const char pragma[] = "PRAGMA journal_mode = WAL";
+	struct sql q = sql_use(db, pragma);
+	const char *mode = sql_row(&q) ? sql_peek_text(&q) : NULL;
+	bool entered = mode && strcmp(mode, "wal") == 0;
+	enum err err = sql_end(&q, why);
+
+	if (err == ERR_OK && !entered) {
+		errtext_set(why, "no write-ahead log is possible here");
+		err = ERR_IO;
+	}
+	return err;
+}
+
+/* With the gate held: who comes second finds the work done. auto_vacuum must
+ * be chosen before anything, the WAL mode included, is written to the file. */
+static enum err set_up(struct db *db, struct errtext *why)
+{
+	int version = 0;
+	enum err err = schema_check(db, &version, why);
+
+	if (err == ERR_OK && version == 0)
+		err = sql_exec(db, "PRAGMA auto_vacuum = INCREMENTAL", why);
+	if (err == ERR_OK)
+		err = enter_wal(db, why);
+	if (err == ERR_OK)
+		err = sql_exec(db, "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000", why);
+	db->sync = DB_SYNC_FULL;
+	return err == ERR_OK ? schema_update(db, version, why) : err;
+}
+
+static enum err open_writer(struct db *db, struct errtext *why)
+{
+	enum err err = open_gate(db, why);
+
+	if (err != ERR_OK)
+		return err;
+	err = gate_take(db->gate, LIMIT_GATE_WAIT_MS);
+	if (err != ERR_OK) {
+		errtext_set(why, "the write gate stayed closed");
+		return err;
+	}
+	err = make_file(db->conf.path, why);
+	if (err == ERR_OK)
+		err = open_handle(db, why);
+	if (err == ERR_OK)
+		err = set_up(db, why);
+	gate_give(db->gate);
+	return err;
+}
+
+enum err db_open(const struct db_conf *conf, enum db_role role, struct db **out,
+                 struct errtext *why)
+{
+	struct db *db = calloc(1, sizeof(*db));
+	enum err err;
+
+	if (!db)
+		return ERR_NOMEM;
+	db->conf = *conf;
+	db->role = role;
+	if (role == DB_READER) {
+		err = open_handle(db, why);
+		if (err == ERR_OK)
+			err = look_only(db, why);
+	} else {
+		err = open_writer(db, why);
+	}
+	if (err != ERR_OK) {
+		errtext_wrap(why, "database '%s'", conf->path);
+		db_close(db);
+		return err;
+	}
+	*out = db;
+	return ERR_OK;
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	if (db->in_transaction)
+		db_rollback(db);
+	sql_close(db);
+	gate_close(db->gate);
+	free(db);
+}
+
+/* --- transactions ----------------------------------------------------------- */
+
+static enum err take_gate(struct db *db, struct errtext *why)
+{
+	enum err err;
+
+	if (!db->gate) {
+		errtext_set(why, "this connection only reads");
+		return ERR_DENIED;
+	}
+	err = gate_take(db->gate, LIMIT_GATE_WAIT_MS);
+	if (err == ERR_BUSY)
+		errtext_set(why, "the write gate stayed closed for %d ms", LIMIT_GATE_WAIT_MS);
+	return err;
+}
+
+/* SQLite takes the pragma outside transactions only. */
+static enum err set_sync(struct db *db, enum db_sync sync, struct errtext *why)
+{
+	enum err err = ERR_OK;
+
+	if (db->sync != sync)
+		err = sql_exec(db,
+		               sync == DB_SYNC_FULL ? "PRAGMA synchronous = FULL"
+		                                    : "PRAGMA synchronous = NORMAL",
+		               why);
+	if (err == ERR_OK)
+		db->sync = sync;
+	return err;
+}
+
+enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why)
+{
+	static const char begin[] = "BEGIN IMMEDIATE";
+	struct sql q;
+	enum err err;
+
+	assert(!db->in_transaction);
+	err = take_gate(db, why);
+	if (err != ERR_OK)
+		return err;
+	err = set_sync(db, sync, why);
+	if (err == ERR_OK) {
+		q = sql_use(db, begin);
+		err = sql_run(&q, why);
+	}
+	if (err != ERR_OK) {
+		gate_give(db->gate);
+		return err;
+	}
+	db->in_transaction = true;
+	return ERR_OK;
+}
+
+enum err db_commit(struct db *db, struct errtext *why)
+{
+	static const char commit[] = "COMMIT";
+	struct sql q;
+	enum err err;
+
+	assert(db->in_transaction);
+	q = sql_use(db, commit);
+	err = sql_run(&q, why);
+	if (err != ERR_OK) {
+		db_rollback(db);
+		return err;
+	}
+	db->in_transaction = false;
+	gate_give(db->gate);
+	return ERR_OK;
+}
+
+void db_rollback(struct db *db)
+{
+	assert(db->in_transaction);
+	/* After some failures SQLite has rolled back by itself already. */
+	if (!sqlite3_get_autocommit(db->handle))
+		sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+	db->in_transaction = false;
+	gate_give(db->gate);
+}
+
+enum err db_finish(struct db *db, enum err err, struct errtext *why)
+{
+	if (err == ERR_OK)
+		return db_commit(db, why);
+	db_rollback(db);
+	return err;
+}
+
+/* --- room and upkeep -------------------------------------------------------- */
+
+enum err db_writable(struct db *db, struct errtext *why)
+{
+	struct statvfs fs;
+	enum err err = db_begin(db, db->sync, why);
+
+	if (err != ERR_OK)
+		return err;
+	db_rollback(db);
+	if (statvfs(db->conf.path, &fs) != 0) {
+		errtext_set(why, "cannot stat '%s': %s", db->conf.path, strerror(errno));
+		return ERR_IO;
+	}
+	if (fs.f_bavail < FREE_BYTES_MIN / fs.f_frsize) {
+		errtext_set(why, "less than %d MB free", FREE_BYTES_MIN / (1024 * 1024));
+		return ERR_FULL;
+	}
+	return ERR_OK;
+}
+
+int64_t db_wal_bytes(const struct db *db)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s-wal", db->conf.path);
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
+enum err db_checkpoint(struct db *db, struct errtext *why)
+{
+	enum err err;
+	int rc;
+
+	assert(db->role == DB_WORKER && !db->in_transaction);
+	err = take_gate(db, why);
+	if (err != ERR_OK)
+		return err;
+	sqlite3_busy_timeout(db->handle, CHECKPOINT_BUSY_MS); /* writers wait outside */
+	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+	                               NULL);
+	sqlite3_busy_timeout(db->handle, LIMIT_SQLITE_BUSY_MS);
+	gate_give(db->gate);
+	return sql_err(db, rc, "checkpoint", why);
+}
+
+const char *db_sqlite_version(void)
+{
+	return sqlite3_libversion();
+}

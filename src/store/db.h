@@ -1,0 +1,68 @@
+/*
+ * db.h - one connection to the queue's file, and its transactions.
+ *
+ * The rules that keep SQLite fast and whole under many processes:
+ *   - a write takes the gate, then BEGIN IMMEDIATE (db_begin);
+ *   - only the worker's connection checkpoints (db_checkpoint), gate held;
+ *   - no mmap; no read transaction stays open while anything waits: every
+ *     read in this layer steps its statement to the end and resets it.
+ * Open after fork; one thread at a time per connection.
+ */
+#ifndef FOREMAN_STORE_DB_H
+#define FOREMAN_STORE_DB_H
+
+#include "base/attr.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct db;
+
+enum db_role {
+	DB_WORKER, /* writes, migrates, checkpoints */
+	DB_WRITER, /* writes (a responder's group committer); migrates if first */
+	DB_READER  /* reads; refuses to write */
+};
+
+struct db_conf {
+	const char *path;       /* FOREMAN_DB */
+	const char *public_url; /* links in frozen webhook bodies; may be NULL */
+	int64_t inline_max;     /* FOREMAN_INLINE_MAX, bytes */
+};                          /* strings must outlive the connection */
+
+/*
+ * Open; the file is made 0640 if missing (its directory must exist), and the
+ * schema is brought up to date under the gate by any role but DB_READER.
+ * ERR_VERSION: made by a newer foreman. ERR_INVAL: not foreman's file.
+ * ERR_NOENT, ERR_DENIED, ERR_IO, ERR_FULL, ERR_BUSY otherwise.
+ */
+enum err db_open(const struct db_conf *conf, enum db_role role, struct db **out,
+                 struct errtext *why) MUST_CHECK;
+void db_close(struct db *db); /* rolls back what is open; NULL is fine */
+
+enum db_sync {
+	DB_SYNC_NORMAL, /* survives kill -9; a power cut may undo it */
+	DB_SYNC_FULL    /* on disk when db_commit returns */
+};
+
+/* Take the gate and begin. ERR_BUSY: not within LIMIT_GATE_WAIT_MS. */
+enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why) MUST_CHECK;
+/* ERR_FULL: the disk is; everything since db_begin is undone. Whatever the
+ * answer, the transaction is over and the gate given back. */
+enum err db_commit(struct db *db, struct errtext *why) MUST_CHECK;
+void db_rollback(struct db *db);
+/* The end of a write: commit when `err` is ERR_OK, else roll back and say it. */
+enum err db_finish(struct db *db, enum err err, struct errtext *why) MUST_CHECK;
+
+/* Is there room and permission to write? A dry run: gate, BEGIN IMMEDIATE,
+ * rollback, and at least 16 MB free on the file system (ERR_FULL). */
+enum err db_writable(struct db *db, struct errtext *why) MUST_CHECK;
+
+int64_t db_wal_bytes(const struct db *db);
+/* Worker only: copy the WAL into the file and empty it (TRUNCATE), gate held.
+ * ERR_BUSY: a reader was in the way; try again later. */
+enum err db_checkpoint(struct db *db, struct errtext *why) MUST_CHECK;
+
+const char *db_sqlite_version(void);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * group.h - many threads' submissions, one transaction.
+ *
+ * The first thread that finds no leader becomes it: it takes what waits,
+ * commits it at once, wakes the others, and hands the lead to the first who
+ * came meanwhile. One fsync then serves everybody who arrived during the last.
+ */
+#ifndef FOREMAN_STORE_GROUP_H
+#define FOREMAN_STORE_GROUP_H
+
+#include "store/queue.h"
+
+struct group; /* owns a DB_WRITER connection; any number of threads may call */
+
+enum err group_open(const struct db_conf *conf, const struct queue_limits *limits,
+                    struct group **out, struct errtext *why) MUST_CHECK;
+void group_close(struct group *g); /* no thread may be inside; NULL is fine */
+
+/*
+ * Returns when the submission is committed: on disk for an unattended job,
+ * in the WAL for an attended one (its client is gone with the power anyway).
+ * ERR_LIMIT: too many wait. ERR_FULL, ERR_BUSY, ERR_IO: nothing was stored.
+ * Waits at most LIMIT_SUBMIT_WAIT_MS for its turn (then ERR_BUSY, and it is
+ * certain that nothing was or will be stored).
+ */
+enum err group_submit(struct group *g, struct submission *sub,
+                      struct errtext *why) MUST_CHECK;
+
+/* Cancel through the group's connection, in turn with the submissions. */
+enum err group_cancel(struct group *g, const char *id, int64_t now_ms,
+                      enum queue_cancel_answer *out, struct errtext *why) MUST_CHECK;
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * look.h - reading: one job, pages of jobs, the state of the queue.
+ *
+ * Short statements, stepped to the end; counts come from tallies that
+ * triggers keep, never from counting rows.
+ */
+#ifndef FOREMAN_STORE_LOOK_H
+#define FOREMAN_STORE_LOOK_H
+
+#include "core/job.h"
+#include "store/db.h"
+
+/* The whole job with its artifacts and, up to LIMIT_POSITION, its place in
+ * line (counts as if nothing more arrived); artifacts not above inline_limit
+ * bytes have them loaded. ERR_NOENT, ERR_DENIED when the job was retired (410). */
+enum err look_job(struct db *db, const char *id, int64_t inline_limit,
+                  struct job *out) MUST_CHECK;
+
+struct look_filter {
+	bool any_state;
+	enum job_state state;
+	const char *model;   /* as written or any equivalent spelling; NULL = any */
+	const char *before;  /* ULID, exclusive; NULL = from the newest */
+	int limit;           /* at least 1 */
+};
+
+/* Newest first. *jobs is an array of *count (each job_done, then free);
+ * next[0] = 0 when there is no further page, else the `before` of
+ * it. Artifacts are listed without bytes. With a model, or in a deep queue, a
+ * page may be short, or empty, and still have a next one: LIMIT_LIST_SCAN rows
+ * are looked at.
+ * ERR_INVAL: `model` is no model name. */
+enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs,
+                   size_t *count, char next[ULID_SIZE]) MUST_CHECK;
+
+struct look_waiting {
+	char *load_key;
+	bool attended;
+	int64_t count;
+	int64_t oldest_ms;   /* wall: when its oldest job entered the line */
+};
+
+struct look_queue {
+	char running[ULID_SIZE]; /* "" when nothing runs */
+	struct job *running_job; /* or NULL */
+	struct look_waiting *waiting; /* attended first, then the oldest */
+	size_t waiting_count;    /* at most LIMIT_QUEUE_KEYS */
+	int64_t states[JOB_STATE_COUNT];  /* how many jobs are in each state */
+	int64_t webhooks_pending;
+	int64_t webhooks_dead;
+	int64_t swaps;           /* loads caused by a change of load key */
+	int64_t fifo_swaps;      /* what order of arrival would have caused */
+};
+
+enum err look_queue(struct db *db, struct look_queue *out) MUST_CHECK;
+void look_queue_done(struct look_queue *q);
+
+#endif

@@ -1,0 +1,237 @@
+/*
+ * test_group.c - many threads, one transaction, every job exactly once.
+ */
+#include <config.h>
+
+#include "store/group.h"
+
+#include <pthread.h>
+
+#include "store.h"
+
+static struct group *group_fresh(const struct queue_limits *limits)
+{
+	struct group *g = NULL;
+
+	home_new();
+	if (group_open(&conf, limits, &g, NULL) != ERR_OK)
+		abort();
+	return g;
+}
+
+static enum err submit(struct group *g, struct job *job)
+{
+	struct submission sub = { .job = job, .body = SPAN_LIT("{}") };
+	enum err err = group_submit(g, &sub, NULL);
+
+	CHECK_INT(sub.result, err);
+	return err;
+}
+
+static void one_submission_is_stored_when_it_returns(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	struct job job;
+
+	job_make(&job, "m:latest", false);
+	CHECK_INT(submit(g, &job), ERR_OK);
+	CHECK_INT(job.seq, 1);
+	CHECK_INT(job.position, 1);
+	CHECK_STR(ask_text(reader, "SELECT id FROM jobs"), job.id);
+	job_done(&job);
+	db_close(reader);
+	group_close(g);
+	group_close(NULL);
+	home_remove();
+}
+
+#define THREADS 32
+#define EACH 25
+
+struct crowd {
+	struct group *g;
+	char ids[EACH][ULID_SIZE];
+	int64_t seqs[EACH];
+	enum err results[EACH];
+	bool attended;
+};
+
+static void *submit_many(void *arg)
+{
+	struct crowd *c = arg;
+
+	for (int i = 0; i < EACH; i++) {
+		struct submission sub = { .body = SPAN_LIT("{}") };
+		struct job job;
+
+		job_make(&job, i % 2 ? "a:latest" : "b:latest", c->attended);
+		memcpy(c->ids[i], job.id, ULID_SIZE);
+		sub.job = &job;
+		c->results[i] = group_submit(c->g, &sub, NULL);
+		c->seqs[i] = job.seq;
+		job_done(&job);
+	}
+	return NULL;
+}
+
+static void run_crowd(struct group *g, struct crowd *crowds)
+{
+	pthread_t threads[THREADS];
+
+	for (int i = 0; i < THREADS; i++) {
+		crowds[i].g = g;
+		crowds[i].attended = i % 4 == 0;
+		if (pthread_create(&threads[i], NULL, submit_many, &crowds[i]) != 0)
+			abort();
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void what_a_crowd_submits_is_there_exactly_once(void)
+{
+	static struct crowd crowds[THREADS];
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	char question[128];
+
+	run_crowd(g, crowds);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), THREADS * EACH);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM inputs"), THREADS * EACH);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM events"), THREADS * EACH);
+	for (int i = 0; i < THREADS; i++) {
+		for (int k = 0; k < EACH; k++) {
+			CHECK_INT(crowds[i].results[k], ERR_OK);
+			snprintf(question, sizeof(question), "SELECT seq FROM jobs WHERE id = '%s'",
+			         crowds[i].ids[k]);
+			CHECK_INT(ask_int(reader, question), crowds[i].seqs[k]);
+		}
+	}
+	CHECK_INT(wrong_figures(reader), 0);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static void a_crowd_over_the_limit_gets_exactly_the_limit_in(void)
+{
+	static struct crowd crowds[THREADS];
+	const struct queue_limits limits = { .max_queue = 10, .max_jobs = 100 };
+	struct group *g = group_fresh(&limits);
+	struct db *reader = db_of(DB_READER);
+	int stored[2] = { 0, 0 }, refused = 0;
+
+	run_crowd(g, crowds);
+	for (int i = 0; i < THREADS; i++) {
+		for (int k = 0; k < EACH; k++) {
+			stored[crowds[i].attended] += crowds[i].results[k] == ERR_OK;
+			refused += crowds[i].results[k] == ERR_LIMIT;
+		}
+	}
+	CHECK_INT(stored[true], 10);
+	CHECK_INT(stored[false], 100);
+	CHECK_INT(refused, THREADS * EACH - 110);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 110);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static void *submit_and_cancel(void *arg)
+{
+	struct crowd *c = arg;
+
+	for (int i = 0; i < EACH; i++) {
+		enum queue_cancel_answer answer = CANCEL_TERMINAL;
+		struct job job;
+
+		job_make(&job, "m:latest", true);
+		c->results[i] = submit(c->g, &job);
+		if (c->results[i] == ERR_OK)
+			c->results[i] = group_cancel(c->g, job.id, NOW + 1, &answer, NULL);
+		CHECK_INT(answer, CANCEL_DONE);
+		job_done(&job);
+	}
+	return NULL;
+}
+
+static void cancels_go_in_turn_with_submissions(void)
+{
+	static struct crowd crowds[8];
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	enum queue_cancel_answer answer = CANCEL_DONE;
+	pthread_t threads[8];
+
+	for (int i = 0; i < 8; i++) {
+		crowds[i].g = g;
+		REQUIRE(pthread_create(&threads[i], NULL, submit_and_cancel, &crowds[i]) == 0);
+	}
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs WHERE reason = 'canceled'"),
+	          8 * EACH);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM inputs"), 0); /* attended: gone */
+	CHECK_INT(wrong_figures(reader), 0);
+	CHECK_INT(group_cancel(g, "01ARZ3NDEKTSV4RRFFQ69G5FAV", NOW, &answer, NULL), ERR_NOENT);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static void the_same_id_twice_is_a_conflict_of_its_own(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct job job, twin;
+
+	job_make(&job, "m:latest", false);
+	job_make(&twin, "m:latest", false);
+	memcpy(twin.id, job.id, ULID_SIZE);
+	CHECK_INT(submit(g, &job), ERR_OK);
+	CHECK_INT(submit(g, &twin), ERR_CONFLICT);
+	job_done(&job);
+	job_done(&twin);
+	group_close(g);
+	home_remove();
+}
+
+/* One statement that fails takes its whole batch along, and is told to all. */
+static void a_batch_that_fails_leaves_nothing_of_anybody(void)
+{
+	static struct crowd crowds[THREADS];
+	struct group *g = group_fresh(&no_limits);
+	struct db *writer = db_of(DB_WRITER);
+	int64_t stored = 0;
+
+	CHECK_INT(db_begin(writer, DB_SYNC_NORMAL, NULL), ERR_OK);
+	CHECK_INT(shell(writer, "CREATE TRIGGER no_more BEFORE INSERT ON inputs WHEN"
+	                        " (SELECT count(*) FROM inputs) >= 40 BEGIN"
+	                        " SELECT raise(ABORT, 'no room'); END"),
+	          SQLITE_OK);
+	CHECK_INT(db_commit(writer, NULL), ERR_OK);
+	run_crowd(g, crowds);
+	for (int i = 0; i < THREADS; i++)
+		for (int k = 0; k < EACH; k++)
+			stored += crowds[i].results[k] == ERR_OK;
+	CHECK(stored <= 40);
+	CHECK_INT(ask_int(writer, "SELECT count(*) FROM jobs"), stored);
+	CHECK_INT(wrong_figures(writer), 0);
+	db_close(writer);
+	group_close(g);
+	home_remove();
+}
+
+int main(void)
+{
+	static const struct t_case cases[] = {
+		T(one_submission_is_stored_when_it_returns),
+		T(what_a_crowd_submits_is_there_exactly_once),
+		T(a_crowd_over_the_limit_gets_exactly_the_limit_in),
+		T(cancels_go_in_turn_with_submissions),
+		T(the_same_id_twice_is_a_conflict_of_its_own),
+		T(a_batch_that_fails_leaves_nothing_of_anybody),
+	};
+
+	return t_run(cases, ARRAY_LEN(cases));
+}
