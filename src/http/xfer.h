@@ -1,0 +1,90 @@
+/*
+ * xfer.h - one HTTP exchange with the target or a webhook receiver: the one
+ * door to libcurl.
+ *
+ * Two ways to run it: inside a loop (xfer_start), or blocking (xfer_call) for
+ * a responder's thread. Each uses a fresh connection that is not reused: on a
+ * reused one libcurl silently sends a POST again. Never a proxy, a redirect,
+ * a signal, a decoded body, or a guess.
+ */
+#ifndef FOREMAN_HTTP_XFER_H
+#define FOREMAN_HTTP_XFER_H
+
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "http/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct guard;
+
+struct xfer_ask {
+	const char *method;          /* "GET", "HEAD", "POST" … */
+	const char *url;
+	const char *const *headers;  /* "Name: value", NULL at the end; may be NULL */
+	struct span body;            /* absent: none; else sent with Content-Length */
+	int connect_ms;
+	int total_ms;                /* 0: no limit; silence is legitimate */
+	int dead_ms;                 /* TCP keepalive and TCP_USER_TIMEOUT; 0: off */
+	const struct guard *guard;   /* every address connected to must pass; or NULL */
+};                               /* all of it must outlive the exchange */
+
+/* The reply's head, once: header lines "Name: value\n" without hop-by-hop
+ * headers (Connection, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade,
+ * Proxy-*). Interim 1xx replies are not shown. */
+struct xfer_head {
+	int status;
+	struct span headers;
+	int64_t content_length;      /* -1: not told */
+	char content_type[128];      /* "" if none */
+};
+
+enum xfer_outcome {
+	XFER_OK,          /* a whole HTTP reply, of whatever status */
+	XFER_UNREACHABLE, /* nothing was sent: no address, refused, no route, asleep */
+	XFER_LOST,        /* sent, then the connection died before the reply's end */
+	XFER_TIMEOUT,     /* total_ms over */
+	XFER_STOPPED,     /* a callback said so, or xfer_stop */
+	XFER_DENIED,      /* the guard refused the address */
+	XFER_NONSENSE,    /* not HTTP, or over LIMIT_HEAD of headers */
+	XFER_FAILED       /* our own doing: memory, descriptors, TLS set-up */
+};
+
+struct xfer_result {
+	enum xfer_outcome outcome;
+	int status;                  /* 0 when no head came */
+	bool refused;                /* UNREACHABLE because something said no at once */
+	int64_t total_ms;
+	struct errtext why;          /* for anything but XFER_OK */
+};
+
+struct xfer_calls {
+	bool (*head)(void *arg, const struct xfer_head *head); /* false: stop */
+	bool (*body)(void *arg, const void *p, size_t len);    /* false: stop */
+	/* loop only; the last call, the xfer is gone after it */
+	void (*done)(void *arg, const struct xfer_result *result);
+};
+
+/* Once per process, before threads. */
+enum err xfer_global_init(void) MUST_CHECK;
+const char *xfer_curl_version(void);
+
+struct xfer;
+/* Nothing is called back before this returns. */
+enum err xfer_start(struct loop *l, const struct xfer_ask *ask,
+                    const struct xfer_calls *calls, void *arg,
+                    struct xfer **out, struct errtext *why) MUST_CHECK;
+/* Tear down now; no callback comes after this, not even done. NULL is fine. */
+void xfer_stop(struct xfer *x);
+
+/* A responder thread's handle: keeps what is costly to make, no connections. */
+struct xfer_line;
+struct xfer_line *xfer_line_new(void);
+void xfer_line_free(struct xfer_line *line);
+/* Blocks until the end; calls head and body on the way. */
+void xfer_call(struct xfer_line *line, const struct xfer_ask *ask,
+               const struct xfer_calls *calls, void *arg, struct xfer_result *out);
+
+#endif
