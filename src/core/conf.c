@@ -195,6 +195,18 @@ static enum err read_text(const struct setting *s, struct span text, void *field
 	return keep(text, field);
 }
 
+/* Lines for the Caddyfile: kept as one, for the dump has a line a key. */
+static enum err read_lines(const struct setting *s, struct span text, void *field)
+{
+	char line[TEXT_MAX];
+
+	if (text.len > sizeof(line))
+		return ERR_INVAL;
+	for (size_t i = 0; i < text.len; i++)
+		line[i] = text.p[i] == '\n' || text.p[i] == '\t' ? ' ' : text.p[i];
+	return read_text(s, (struct span){ line, text.len }, field);
+}
+
 static enum err read_token(const struct setting *s, struct span text, void *field)
 {
 	(void)s;
@@ -239,17 +251,23 @@ static enum err read_socket_path(const struct setting *s, struct span text,
 	return socket_path_ok(text) ? keep(text, field) : ERR_INVAL;
 }
 
-/* Of an address family, written as inet_pton likes it? */
-static bool address_ok(struct span text, int family)
+/* An address of the family as inet_pton likes it; `out` holds an in6_addr. */
+static bool read_address(struct span text, int family, unsigned char *out)
 {
-	unsigned char address[sizeof(struct in6_addr)];
 	char copy[INET6_ADDRSTRLEN];
 
 	if (text.len >= sizeof(copy))
 		return false;
 	memcpy(copy, text.p, text.len);
 	copy[text.len] = '\0';
-	return inet_pton(family, copy, address) == 1;
+	return inet_pton(family, copy, out) == 1;
+}
+
+static bool address_ok(struct span text, int family)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	return read_address(text, family, address);
 }
 
 static bool port_ok(struct span text)
@@ -393,16 +411,34 @@ static enum err read_webhook_secret(const struct setting *s, struct span text,
 	return count > 0 ? keep(text, field) : ERR_INVAL;
 }
 
+/* Are all bits of the address from number `from` on 0? */
+static bool ends_in_zeros(const unsigned char *address, size_t bytes, uint64_t from)
+{
+	for (uint64_t i = from; i < 8 * (uint64_t)bytes; i++)
+		if (address[i / 8] >> (7 - i % 8) & 1)
+			return false;
+	return true;
+}
+
+/* An address, or a network: address/bits with nothing behind the bits. */
 static bool cidr_ok(struct span text)
 {
-	struct span bits = text, address;
-	uint64_t n;
+	unsigned char address[sizeof(struct in6_addr)] = { 0 };
+	struct span bits = text, host;
+	uint64_t n, most;
 
-	span_cut(&bits, '/', &address);
-	if (!bits.p || bits.len > 3 || str_u64(bits, &n))
+	span_cut(&bits, '/', &host);
+	if (read_address(host, AF_INET, address))
+		most = 32;
+	else if (read_address(host, AF_INET6, address))
+		most = 128;
+	else
 		return false;
-	return (n <= 32 && address_ok(address, AF_INET)) ||
-	       (n <= 128 && address_ok(address, AF_INET6));
+	if (!bits.p)
+		return true;
+	if (bits.len > 3 || str_u64(bits, &n) || n > most)
+		return false;
+	return ends_in_zeros(address, most / 8, n);
 }
 
 /* public, lan and loopback have the form of host names. */
@@ -530,6 +566,8 @@ static const struct type
 	T_SIZE = { "size", read_size, show_size, "a size", false },
 	T_TEXT = { "text", read_text, show_text,
 	           "printable ASCII of at most 512 bytes", true },
+	T_LINES = { "lines", read_lines, show_text,
+	            "printable ASCII and line breaks, of at most 512 bytes,", true },
 	T_TOKEN = { "token", read_token, show_text,
 	            "visible ASCII without blanks, at most 1024 bytes,", true },
 	T_MODEL = { "model", read_model, show_text,
@@ -550,7 +588,7 @@ static const struct type
 	                     "whsec_ with the base64 of 24 to 64 bytes, or several "
 	                     "with spaces between,", true },
 	T_ALLOW = { "list", read_allow, show_text,
-	            "a comma list of public, lan, loopback, CIDRs and host names",
+	            "a comma list of public, lan, loopback, addresses, CIDRs and host names",
 	            true },
 	T_SCHEDULE = { "durations", read_schedule, show_schedule,
 	               "a comma list of at most 32 durations", false },
@@ -578,8 +616,8 @@ static const struct setting settings[] = {
 	  "the worker's local socket to the responders", false },
 	{ "FOREMAN_LISTEN", &T_TEXT, FIELD(listen), "", ":8080",
 	  "where HTTP is served; read by the Caddyfile alone", false },
-	{ "FOREMAN_REQUEST_BUFFERS", &T_TEXT, FIELD(request_buffers), "", "",
-	  "the request buffering line that this Caddy understands; read by the "
+	{ "FOREMAN_REQUEST_BUFFERS", &T_LINES, FIELD(request_buffers), "", "",
+	  "the request buffering lines that this Caddy understands; read by the "
 	  "Caddyfile alone", false },
 	{ "FOREMAN_RESPONDERS", &T_COUNT, FIELD(responders), "1..256", "cores",
 	  "responder processes; cores is the number of processors", false },

@@ -75,6 +75,8 @@
 #define LIMIT_TAGS_MS 30000           /* between two looks at /api/tags */
 #define LIMIT_SLEPT_MS 2000           /* boot - mono grew so much: we slept */
 #define LIMIT_IDLE_LOOK_MS 1000       /* the queue is looked at unasked */
+#define LIMIT_WAITING_LOOK_MS 10000   /* are those who wait still waited for? */
+#define LIMIT_ACCEPT_PAUSE_MS 1000    /* out of descriptors: no accept so long */
 #define LIMIT_STEP_MOVES 16           /* jobs of clients who left, per turn */
 #define LIMIT_SETTLE_RETRY_MS 1000    /* a move the disk refused, again */
 #define LIMIT_BUSY_HOLD_MS 5000       /* 503 or 429 without Retry-After */
@@ -86,11 +88,12 @@
 #define LIMIT_EMBED_AGAIN_MAX_MS 600000
 
 /* --- the worker's store keeping --- */
-#define LIMIT_WAL_CHECK_MS 250        /* between two looks at the WAL's size */
+#define LIMIT_WAL_CHECK_MS 250        /* between two looks at the WAL's size,
+                                         while it grows */
 #define LIMIT_WAL_IDLE_BYTES (1024 * 1024) /* above this when nothing was */
 #define LIMIT_WAL_IDLE_MS 2000        /* ... written for so long: checkpoint */
 #define LIMIT_WAL_BUSY_MS 2000        /* a reader was in the way: not before */
-#define LIMIT_UPKEEP_MS 1000          /* expiry of waiting jobs */
+#define LIMIT_UPKEEP_MS 1000          /* between two looks at all else */
 #define LIMIT_PRUNE_MS 60000          /* removal of old jobs */
 #define LIMIT_WAL_BYTES (16 * 1024 * 1024) /* checkpoint above this */
 #define LIMIT_PRUNE_BATCH 200         /* finished jobs removed per transaction */
