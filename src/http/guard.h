@@ -4,8 +4,11 @@
  * FOREMAN_WEBHOOK_ALLOW compiled: classes (public, lan, loopback), CIDRs, host
  * names. What counts is the address actually connected to, after DNS, with
  * IPv4-mapped and NAT64 forms unwrapped; so a name that resolves elsewhere
- * later gains nothing. The target's own address and port are always refused.
- * Link-local, multicast, unspecified and reserved ranges only by CIDR.
+ * later gains nothing. The target's own address and port are always refused,
+ * and so is that port at every other address of the target's machine, if that
+ * is ours; where the target's name does not resolve at once, the port is closed.
+ * Link-local, multicast, unspecified and reserved ranges only by CIDR, not by a
+ * host name either. An empty list allows nothing.
  */
 #ifndef FOREMAN_HTTP_GUARD_H
 #define FOREMAN_HTTP_GUARD_H

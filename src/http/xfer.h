@@ -23,7 +23,10 @@ struct guard;
 struct xfer_ask {
 	const char *method;          /* "GET", "HEAD", "POST" … */
 	const char *url;
-	const char *const *headers;  /* "Name: value", NULL at the end; may be NULL */
+	const char *const *headers;  /* "Name: value", NULL at the end; may be NULL.
+	                                Sent as they are, and none else but Host,
+	                                Content-Length and, if not among them, a
+	                                User-Agent; a bare "User-Agent:" sends none */
 	struct span body;            /* absent: none; else sent with Content-Length */
 	int connect_ms;
 	int total_ms;                /* 0: no limit; silence is legitimate */
@@ -72,11 +75,13 @@ enum err xfer_global_init(void) MUST_CHECK;
 const char *xfer_curl_version(void);
 
 struct xfer;
-/* Nothing is called back before this returns. */
+/* Nothing is called back before this returns. May be called from callbacks.
+ * ERR_INVAL: the URL (its scheme must be written) or a header line is none. */
 enum err xfer_start(struct loop *l, const struct xfer_ask *ask,
                     const struct xfer_calls *calls, void *arg,
                     struct xfer **out, struct errtext *why) MUST_CHECK;
-/* Tear down now; no callback comes after this, not even done. NULL is fine. */
+/* Tear down now; no callback comes after this, not even done. NULL is fine.
+ * May be called from any callback, for any exchange of the loop. */
 void xfer_stop(struct xfer *x);
 
 /* A responder thread's handle: keeps what is costly to make, no connections. */

@@ -20,12 +20,12 @@ static enum err save_chunks(struct db *db, int64_t artifact, struct span bytes,
                             struct errtext *why)
 {
 	static const char insert[] =
-		"INSERT INTO artifact_chunks (artifact, n, bytes) VALUES (?, ?, ?)";
+	    "INSERT INTO artifact_chunks (artifact, n, bytes) VALUES (?, ?, ?)";
 	enum err err = ERR_OK;
 
 	for (int64_t n = 0; bytes.len > 0 && err == ERR_OK; n++) {
-		size_t len = bytes.len < LIMIT_ARTIFACT_CHUNK ? bytes.len
-		                                              : LIMIT_ARTIFACT_CHUNK;
+		size_t len =
+		    bytes.len < LIMIT_ARTIFACT_CHUNK ? bytes.len : LIMIT_ARTIFACT_CHUNK;
 		struct sql q = sql_use(db, insert);
 
 		sql_int(&q, artifact);
@@ -43,8 +43,9 @@ enum err artifact_save(struct db *db, int64_t job_seq, const char *name,
                        struct errtext *why)
 {
 	static const char insert[] =
-		"INSERT INTO artifacts (job_seq, name, content_type, bytes, sha256, complete)"
-		" VALUES (?, ?, ?, ?, ?, ?)";
+	    "INSERT INTO artifacts"
+	    " (job_seq, name, content_type, bytes, sha256, complete)"
+	    " VALUES (?, ?, ?, ?, ?, ?)";
 	char digest[2 * SHA256_LEN + 1];
 	struct sql q = sql_use(db, insert);
 	enum err err;
@@ -66,8 +67,8 @@ enum err artifact_find(struct db *db, const char *job_id, const char *name,
                        struct artifact *out, int64_t *handle)
 {
 	static const char find[] =
-		"SELECT " ROW_ARTIFACT " FROM artifacts WHERE name = ?"
-		" AND job_seq = (SELECT seq FROM jobs WHERE id = ?)";
+	    "SELECT " ROW_ARTIFACT " FROM artifacts WHERE name = ?"
+	    " AND job_seq = (SELECT seq FROM jobs WHERE id = ?)";
 	struct sql q = sql_use(db, find);
 	struct artifact found;
 	int64_t number = 0;
@@ -92,7 +93,7 @@ enum err artifact_find(struct db *db, const char *job_id, const char *name,
 enum err artifact_chunk(struct db *db, int64_t handle, int64_t n, struct buf *b)
 {
 	static const char read[] =
-		"SELECT bytes FROM artifact_chunks WHERE artifact = ? AND n = ?";
+	    "SELECT bytes FROM artifact_chunks WHERE artifact = ? AND n = ?";
 	struct sql q = sql_use(db, read);
 	enum err err = ERR_NOENT, end;
 
@@ -142,8 +143,9 @@ static enum err load(struct db *db, int64_t handle, struct artifact *a)
 enum err artifact_list(struct db *db, struct job *job, int64_t inline_limit,
                        struct errtext *why)
 {
-	static const char list[] = "SELECT " ROW_ARTIFACT
-							   " FROM artifacts WHERE job_seq = ? ORDER BY artifact";
+	static const char list[] =
+	    "SELECT " ROW_ARTIFACT
+	    " FROM artifacts WHERE job_seq = ? ORDER BY artifact";
 	struct artifact found[PER_JOB_MAX];
 	int64_t handles[PER_JOB_MAX];
 	struct sql q = sql_use(db, list);

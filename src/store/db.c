@@ -58,7 +58,8 @@ static enum err open_gate(struct db *db, struct errtext *why)
 {
 	char path[PATH_MAX];
 
-	if ((size_t)snprintf(path, sizeof(path), "%s.gate", db->conf.path) >= sizeof(path)) {
+	if ((size_t)snprintf(path, sizeof(path), "%s.gate", db->conf.path) >=
+	    sizeof(path)) {
 		errtext_set(why, "the path is too long");
 		return ERR_INVAL;
 	}
@@ -99,7 +100,8 @@ static enum err open_handle(struct db *db, struct errtext *why)
 static enum err look_only(struct db *db, struct errtext *why)
 {
 	int version = 0;
-	enum err err = sql_exec(db, "PRAGMA query_only = ON; PRAGMA cache_size = -1000", why);
+	enum err err =
+	    sql_exec(db, "PRAGMA query_only = ON; PRAGMA cache_size = -1000", why);
 
 	if (err == ERR_OK)
 		err = schema_check(db, &version, why);
@@ -137,7 +139,8 @@ static enum err set_up(struct db *db, struct errtext *why)
 	if (err == ERR_OK)
 		err = enter_wal(db, why);
 	if (err == ERR_OK)
-		err = sql_exec(db, "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000", why);
+		err = sql_exec(db, "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000",
+		               why);
 	db->sync = DB_SYNC_FULL;
 	return err == ERR_OK ? schema_update(db, version, why) : err;
 }
@@ -211,7 +214,8 @@ static enum err take_gate(struct db *db, struct errtext *why)
 	}
 	err = gate_take(db->gate, LIMIT_GATE_WAIT_MS);
 	if (err == ERR_BUSY)
-		errtext_set(why, "the write gate stayed closed for %d ms", LIMIT_GATE_WAIT_MS);
+		errtext_set(why, "the write gate stayed closed for %d ms",
+		            LIMIT_GATE_WAIT_MS);
 	return err;
 }
 
@@ -329,8 +333,8 @@ enum err db_checkpoint(struct db *db, struct errtext *why)
 	if (err != ERR_OK)
 		return err;
 	sqlite3_busy_timeout(db->handle, CHECKPOINT_BUSY_MS); /* writers wait outside */
-	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-	                               NULL);
+	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE,
+	                               NULL, NULL);
 	sqlite3_busy_timeout(db->handle, LIMIT_SQLITE_BUSY_MS);
 	gate_give(db->gate);
 	return sql_err(db, rc, "checkpoint", why);

@@ -123,7 +123,8 @@ static enum err cancel_all(struct group *g, struct turn *const *batch, size_t co
 
 		if (t->sub)
 			continue;
-		t->result = queue_cancel_in(g->db, t->cancel_id, t->now_ms, &t->answer, why);
+		t->result =
+		    queue_cancel_in(g->db, t->cancel_id, t->now_ms, &t->answer, why);
 		if (t->result != ERR_OK && t->result != ERR_NOENT)
 			return t->result;
 	}
@@ -182,7 +183,8 @@ static size_t take_batch(struct group *g, struct turn **batch)
 	return count;
 }
 
-/* --- turns --------------------------------------------------------------------- */
+/* --- turns ---------------------------------------------------------------------
+ */
 
 /* The turn may be gone the moment its lock is free again. */
 static void decide(struct turn *t, enum verdict verdict)

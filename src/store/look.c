@@ -25,9 +25,9 @@
 /* What decides on places in line, read once for a whole page; give `status`
  * to status_done whatever read_line answered. */
 struct line {
-	struct status status;  /* the target, and the loaded key */
-	int64_t queued;        /* how many wait */
-	int64_t attended;      /* how many of those are attended */
+	struct status status; /* the target, and the loaded key */
+	int64_t queued;       /* how many wait */
+	int64_t attended;     /* how many of those are attended */
 };
 
 static enum err read_tallies(struct db *db, int64_t states[JOB_STATE_COUNT],
@@ -74,13 +74,14 @@ static enum err count_keys_ahead(struct db *db, const struct job *job,
                                  const char *loaded_key, int64_t *out)
 {
 	static const char count[] =
-		"SELECT coalesce(sum(count), 0) + iif(count(*) > ?1, ?1, 0) FROM ("
-		" SELECT count FROM waiting WHERE attended = ?2 AND load_key = ?4"
-		"  AND load_key <> ?3"
-		" UNION ALL SELECT * FROM (SELECT count FROM waiting INDEXED BY waiting_heads"
-		"  WHERE attended = ?2 AND head_seq IS NOT NULL AND head_seq <"
-		"   (SELECT head_seq FROM waiting WHERE attended = ?2 AND load_key = ?3)"
-		"  AND load_key <> ?4 AND ?3 <> ?4 LIMIT ?1 + 1))";
+	    "SELECT coalesce(sum(count), 0) + iif(count(*) > ?1, ?1, 0) FROM ("
+	    " SELECT count FROM waiting WHERE attended = ?2 AND load_key = ?4"
+	    "  AND load_key <> ?3"
+	    " UNION ALL SELECT * FROM (SELECT count FROM waiting"
+	    "  INDEXED BY waiting_heads WHERE attended = ?2 AND head_seq IS NOT NULL"
+	    "  AND head_seq <"
+	    "   (SELECT head_seq FROM waiting WHERE attended = ?2 AND load_key = ?3)"
+	    "  AND load_key <> ?4 AND ?3 <> ?4 LIMIT ?1 + 1))";
 	struct sql q = sql_use(db, count);
 
 	sql_int(&q, LIMIT_POSITION);
@@ -96,9 +97,9 @@ static enum err count_keys_ahead(struct db *db, const struct job *job,
 static enum err count_jobs_ahead(struct db *db, const struct job *job, int64_t *out)
 {
 	static const char count[] =
-		"SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_claimable"
-		" WHERE load_key = ? AND attended = ? AND seq < ? AND state = 'queued'"
-		" AND held_until_ms IS NULL LIMIT ?)";
+	    "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_claimable"
+	    " WHERE load_key = ? AND attended = ? AND seq < ? AND state = 'queued'"
+	    " AND held_until_ms IS NULL LIMIT ?)";
 	struct sql q = sql_use(db, count);
 
 	sql_text(&q, job->load_key);
@@ -132,8 +133,8 @@ static enum err place(struct db *db, const struct line *line, struct job *job)
 }
 
 /* What stands outside the job's row. */
-static enum err complete(struct db *db, const struct line *line, int64_t inline_limit,
-                         struct job *job)
+static enum err complete(struct db *db, const struct line *line,
+                         int64_t inline_limit, struct job *job)
 {
 	enum err err = place(db, line, job);
 
@@ -142,7 +143,8 @@ static enum err complete(struct db *db, const struct line *line, int64_t inline_
 	return err;
 }
 
-/* --- one job -------------------------------------------------------------------- */
+/* --- one job --------------------------------------------------------------------
+ */
 
 static enum err read_job(struct db *db, const char *id, struct job *out)
 {
@@ -173,7 +175,8 @@ static enum err read_retired(struct db *db, const char *id)
 	return err != ERR_OK ? err : found ? ERR_DENIED : ERR_NOENT;
 }
 
-enum err look_job(struct db *db, const char *id, int64_t inline_limit, struct job *out)
+enum err look_job(struct db *db, const char *id, int64_t inline_limit,
+                  struct job *out)
 {
 	struct line line;
 	struct job job;
@@ -193,7 +196,8 @@ enum err look_job(struct db *db, const char *id, int64_t inline_limit, struct jo
 	return ERR_OK;
 }
 
-/* --- pages of jobs ---------------------------------------------------------------- */
+/* --- pages of jobs
+ * ---------------------------------------------------------------- */
 
 /* Is this a load key of the model: its canonical name alone, or options after? */
 static bool is_of_model(const char *load_key, const struct model_name *model)
@@ -212,19 +216,21 @@ static bool is_of_model(const char *load_key, const struct model_name *model)
 static const char *list_text(const struct look_filter *f, int64_t queued)
 {
 	static const char all[] =
-		"SELECT " ROW_JOB " FROM jobs"
-		" WHERE id < ?1 AND ?3 IS NULL ORDER BY id DESC LIMIT ?2";
+	    "SELECT " ROW_JOB " FROM jobs"
+	    " WHERE id < ?1 AND ?3 IS NULL ORDER BY id DESC LIMIT ?2";
 	static const char in_state[] =
-		"SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_by_state"
-		" WHERE id < ?1 AND state = ?3 AND state <> 'queued' ORDER BY id DESC LIMIT ?2";
+	    "SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_by_state"
+	    " WHERE id < ?1 AND state = ?3 AND state <> 'queued'"
+	    " ORDER BY id DESC LIMIT ?2";
 	static const char few_queued[] =
-		"SELECT * FROM (SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_claimable"
-		" WHERE state = ?3 AND state = 'queued' AND held_until_ms IS NULL AND id < ?1"
-		" UNION ALL SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_held"
-		" WHERE held_until_ms IS NOT NULL AND id < ?1) ORDER BY id DESC LIMIT ?2";
+	    "SELECT * FROM (SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_claimable"
+	    " WHERE id < ?1 AND state = ?3 AND state = 'queued'"
+	    " AND held_until_ms IS NULL"
+	    " UNION ALL SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_held"
+	    " WHERE held_until_ms IS NOT NULL AND id < ?1) ORDER BY id DESC LIMIT ?2";
 	static const char among_all[] =
-		"SELECT " ROW_JOB " FROM jobs"
-		" WHERE id < ?1 AND ?3 = 'queued' ORDER BY id DESC LIMIT ?2";
+	    "SELECT " ROW_JOB " FROM jobs"
+	    " WHERE id < ?1 AND ?3 = 'queued' ORDER BY id DESC LIMIT ?2";
 
 	if (f->any_state)
 		return all;
@@ -233,7 +239,8 @@ static const char *list_text(const struct look_filter *f, int64_t queued)
 	return queued <= LIMIT_LIST_SCAN ? few_queued : among_all;
 }
 
-static struct sql use_list(struct db *db, const struct look_filter *f, int64_t queued)
+static struct sql use_list(struct db *db, const struct look_filter *f,
+                           int64_t queued)
 {
 	struct sql q = sql_use(db, list_text(f, queued));
 
@@ -299,7 +306,8 @@ enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs
 		return ERR_NOMEM;
 	err = read_line(db, &line);
 	if (err == ERR_OK)
-		err = read_page(db, f, f->model ? &model : NULL, line.queued, page, &n, after);
+		err = read_page(db, f, f->model ? &model : NULL, line.queued, page, &n,
+		                after);
 	for (size_t i = 0; i < n && err == ERR_OK; i++)
 		err = complete(db, &line, -1, &page[i]);
 	status_done(&line.status);
@@ -315,13 +323,14 @@ enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs
 	return ERR_OK;
 }
 
-/* --- the state of the queue --------------------------------------------------------- */
+/* --- the state of the queue
+ * --------------------------------------------------------- */
 
 static enum err read_running(struct db *db, struct look_queue *out)
 {
-	static const char read[] = "SELECT " ROW_JOB
-							   " FROM jobs WHERE state IN ('loading', 'working')"
-							   " ORDER BY seq LIMIT 1";
+	static const char read[] =
+	    "SELECT " ROW_JOB " FROM jobs WHERE state IN ('loading', 'working')"
+	    " ORDER BY seq LIMIT 1";
 	struct sql q = sql_use(db, read);
 	struct job *job;
 
@@ -343,12 +352,12 @@ static enum err read_running(struct db *db, struct look_queue *out)
 static enum err read_waiting(struct db *db, struct look_queue *out)
 {
 	static const char read[] =
-		"SELECT load_key, attended, count, coalesce(head_queued_ms,"
-		"  (SELECT min(queued_ms) FROM jobs INDEXED BY jobs_held"
-		"   WHERE held_until_ms IS NOT NULL AND load_key = w.load_key"
-		"   AND attended = w.attended))"
-		" FROM (SELECT * FROM waiting LIMIT ?1) w"
-		" ORDER BY attended DESC, head_seq IS NULL, head_seq";
+	    "SELECT load_key, attended, count, coalesce(head_queued_ms,"
+	    "  (SELECT min(queued_ms) FROM jobs INDEXED BY jobs_held"
+	    "   WHERE held_until_ms IS NOT NULL AND load_key = w.load_key"
+	    "   AND attended = w.attended))"
+	    " FROM (SELECT * FROM waiting LIMIT ?1) w"
+	    " ORDER BY attended DESC, head_seq IS NULL, head_seq";
 	struct sql q = sql_use(db, read);
 
 	out->waiting = calloc(LIMIT_QUEUE_KEYS, sizeof(*out->waiting));
@@ -369,9 +378,9 @@ static enum err read_waiting(struct db *db, struct look_queue *out)
 static enum err read_figures(struct db *db, struct look_queue *out)
 {
 	static const char read[] =
-		"SELECT (SELECT count FROM webhook_tallies WHERE state = 'pending'),"
-		" (SELECT count FROM webhook_tallies WHERE state = 'dead'), swaps, fifo_swaps"
-		" FROM drain WHERE one = 1";
+	    "SELECT (SELECT count FROM webhook_tallies WHERE state = 'pending'),"
+	    " (SELECT count FROM webhook_tallies WHERE state = 'dead'),"
+	    " swaps, fifo_swaps FROM drain WHERE one = 1";
 	struct sql q = sql_use(db, read);
 
 	if (sql_row(&q)) {

@@ -49,13 +49,14 @@ static void read_owed(struct sql *q, int64_t seq, struct owed *o)
 	o->attempts = sql_get_int(q);
 }
 
-enum err outbox_due(struct db *db, int64_t now_ms, const int64_t *skip, size_t skip_count,
-                    struct owed *out, size_t max, size_t *count, int64_t *next_ms)
+enum err outbox_due(struct db *db, int64_t now_ms, const int64_t *skip,
+                    size_t skip_count, struct owed *out, size_t max, size_t *count,
+                    int64_t *next_ms)
 {
 	static const char due[] =
-		"SELECT due_ms, seq, id, job_id, type, url, secret, body, attempts"
-		" FROM webhooks INDEXED BY webhooks_due"
-		" WHERE due_ms IS NOT NULL ORDER BY due_ms, seq";
+	    "SELECT due_ms, seq, id, job_id, type, url, secret, body, attempts"
+	    " FROM webhooks INDEXED BY webhooks_due"
+	    " WHERE due_ms IS NOT NULL ORDER BY due_ms, seq";
 	struct sql q = sql_use(db, due);
 	int64_t next = 0;
 	size_t n = 0;
@@ -83,10 +84,11 @@ enum err outbox_due(struct db *db, int64_t now_ms, const int64_t *skip, size_t s
 	return ERR_OK;
 }
 
-enum err outbox_defer(struct db *db, const int64_t *seqs, size_t count, int64_t due_ms)
+enum err outbox_defer(struct db *db, const int64_t *seqs, size_t count,
+                      int64_t due_ms)
 {
 	static const char update[] = "UPDATE webhooks SET due_ms = ?"
-								 " WHERE seq = ? AND due_ms IS NOT NULL";
+	                             " WHERE seq = ? AND due_ms IS NOT NULL";
 	enum err err = db_begin(db, DB_SYNC_NORMAL, NULL);
 
 	if (err != ERR_OK)
@@ -117,14 +119,14 @@ static char *first_bytes(const char *s, size_t max, bool *failed)
 	return copy;
 }
 
-static enum err settle_in(struct db *db, int64_t seq, const char *state, int64_t due_ms,
-                          const struct outbox_attempt *a)
+static enum err settle_in(struct db *db, int64_t seq, const char *state,
+                          int64_t due_ms, const struct outbox_attempt *a)
 {
 	static const char update[] =
-		"UPDATE webhooks SET state = ?, due_ms = ?, settled_ms = ?,"
-		" attempts = attempts + 1, last_status = ?, last_latency_ms = ?,"
-		" last_error = ?, last_reply = ?"
-		" WHERE seq = ? AND state = 'pending'";
+	    "UPDATE webhooks SET state = ?, due_ms = ?, settled_ms = ?,"
+	    " attempts = attempts + 1, last_status = ?, last_latency_ms = ?,"
+	    " last_error = ?, last_reply = ?"
+	    " WHERE seq = ? AND state = 'pending'";
 	bool failed = false;
 	char *error = first_bytes(a->error, LIMIT_ERROR_TEXT, &failed);
 	char *reply = first_bytes(a->reply, LIMIT_WEBHOOK_REPLY, &failed);
@@ -149,8 +151,8 @@ static enum err settle_in(struct db *db, int64_t seq, const char *state, int64_t
 	return err;
 }
 
-static enum err settle(struct db *db, int64_t seq, const char *state, int64_t due_ms,
-                       const struct outbox_attempt *a)
+static enum err settle(struct db *db, int64_t seq, const char *state,
+                       int64_t due_ms, const struct outbox_attempt *a)
 {
 	enum err err = db_begin(db, DB_SYNC_NORMAL, NULL);
 
@@ -159,7 +161,8 @@ static enum err settle(struct db *db, int64_t seq, const char *state, int64_t du
 	return db_finish(db, settle_in(db, seq, state, due_ms, a), NULL);
 }
 
-enum err outbox_delivered(struct db *db, int64_t seq, const struct outbox_attempt *a)
+enum err outbox_delivered(struct db *db, int64_t seq,
+                          const struct outbox_attempt *a)
 {
 	return settle(db, seq, "delivered", 0, a);
 }

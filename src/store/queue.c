@@ -3,10 +3,9 @@
  *
  * Every move is one transaction: the row (guarded by the id, state and event
  * number it must have), the event, the owed webhook with its body frozen. One
- * function (move) writes all three for every arrow and refuses those that
- * core/job.c does not draw; the public functions say which arrow, and how
- * durable it must be. No matching row means someone else was first:
- * ERR_STALE, an answer and not a failure.
+ * function makes them all (move.c); here stands which arrow, and how durable
+ * it must be. No matching row means someone else was first: ERR_STALE, an
+ * answer and not a failure.
  * Not here: which job is next (core/order), how it runs (worker/run), and the
  * figures that follow from the rows (triggers, schema.c).
  */
@@ -20,61 +19,19 @@
 #include <string.h>
 
 #include "core/limits.h"
-#include "store/artifact.h"
+#include "store/move.h"
 #include "store/row.h"
-
-/* --- event and owed webhook -------------------------------------------------- */
-
-static enum err write_event(struct db *db, const struct job *job, enum job_reason reason,
-                            int64_t at_ms, struct errtext *why)
-{
-	static const char insert[] =
-		"INSERT INTO events (job_seq, seq, state, reason, at_ms) VALUES (?, ?, ?, ?, ?)";
-	struct sql q = sql_use(db, insert);
-
-	sql_int(&q, job->seq);
-	sql_int(&q, job->event_seq);
-	sql_text(&q, job_state_name(job->state));
-	sql_text(&q, job_reason_name(reason));
-	sql_int(&q, at_ms);
-	return sql_run(&q, why);
-}
-
-/* Owe the job's receiver `body`; due now unless an earlier one is owed. Counts
- * in job->webhook_pending what the trigger counts in the row. */
-static enum err owe(struct db *db, struct job *job, const char *body, bool first,
-                    int64_t now_ms, struct errtext *why)
-{
-	static const char insert[] =
-		"INSERT INTO webhooks (id, job_seq, job_id, event_seq, type, url, secret, body,"
-		" state, due_ms, created_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)";
-	char id[sizeof("evt_") + ULID_LEN] = "evt_";
-	struct sql q = sql_use(db, insert);
-
-	ulid_new(id + strlen(id));
-	sql_text(&q, id);
-	sql_int(&q, job->seq);
-	sql_text(&q, job->id);
-	sql_int(&q, job->event_seq);
-	sql_text(&q, job_event_type(job->state));
-	sql_text(&q, job->webhook_url);
-	sql_text(&q, job->webhook_secret);
-	sql_text(&q, body);
-	sql_time(&q, first ? now_ms : 0);
-	sql_int(&q, now_ms);
-	return sql_run(&q, why);
-}
 
 /* --- entering ---------------------------------------------------------------- */
 
 static enum err insert_job(struct db *db, struct job *job, struct errtext *why)
 {
 	static const char insert[] =
-		"INSERT INTO jobs (id, state, attended, endpoint, model, load_key, attempts,"
-		" interruptions, event_seq, cancel_requested, created_ms, queued_ms, expires_ms,"
-		" timeout_ms, artifact_mode, metadata, webhook_url, webhook_secret,"
-		" webhook_events)"
-		" VALUES (?, 'queued', ?, ?, ?, ?, 0, 0, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+	    "INSERT INTO jobs (id, state, attended, endpoint, model, load_key,"
+	    " attempts, interruptions, event_seq, cancel_requested, created_ms,"
+	    " queued_ms, expires_ms, timeout_ms, artifact_mode, metadata, webhook_url,"
+	    " webhook_secret, webhook_events)"
+	    " VALUES (?, 'queued', ?, ?, ?, ?, 0, 0, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 	struct sql q = sql_use(db, insert);
 	enum err err;
 
@@ -111,7 +68,8 @@ static enum err insert_body(struct db *db, const struct submission *sub,
 
 /* The job insert comes first: alone it can meet an id that exists, and then
  * nothing of this submission has been written. */
-static enum err submit_one(struct db *db, struct submission *sub, struct errtext *why)
+static enum err submit_one(struct db *db, struct submission *sub,
+                           struct errtext *why)
 {
 	struct job *job = sub->job;
 	enum err err;
@@ -123,17 +81,17 @@ static enum err submit_one(struct db *db, struct submission *sub, struct errtext
 		return sub->result == ERR_CONFLICT ? ERR_OK : sub->result;
 	err = insert_body(db, sub, why);
 	if (err == ERR_OK)
-		err = write_event(db, job, REASON_NONE, job->created_ms, why);
+		err = move_event(db, job, REASON_NONE, job->created_ms, why);
 	job->webhook_pending = sub->event_json ? 1 : 0;
 	if (err == ERR_OK && sub->event_json)
-		err = owe(db, job, sub->event_json, true, job->created_ms, why);
+		err = move_owe(db, job, sub->event_json, true, job->created_ms, why);
 	return err;
 }
 
 static enum err read_waiting(struct db *db, int64_t waiting[2], struct errtext *why)
 {
 	static const char read[] =
-		"SELECT attended, count FROM tallies WHERE state = 'queued'";
+	    "SELECT attended, count FROM tallies WHERE state = 'queued'";
 	struct sql q = sql_use(db, read);
 
 	while (sql_row(&q)) {
@@ -169,56 +127,31 @@ enum err queue_submit(struct db *db, struct submission *const *subs, size_t coun
 
 /* --- choosing ---------------------------------------------------------------- */
 
-static enum err read_head(struct sql *q, struct order_head *out)
-{
-	*out = (struct order_head){ 0 };
-	if (sql_row(q)) {
-		out->seq = sql_get_int(q);
-		out->queued_ms = sql_get_int(q);
-	}
-	return sql_end(q, NULL);
-}
-
-static enum err head_of_key(struct db *db, const char *key, int attended,
-                            struct order_head *out)
-{
-	static const char read[] = "SELECT head_seq, head_queued_ms FROM waiting"
-							   " WHERE load_key = ? AND attended = ?"
-							   " AND head_seq IS NOT NULL";
-	struct sql q = sql_use(db, read);
-
-	sql_text(&q, key);
-	sql_int(&q, attended);
-	return read_head(&q, out);
-}
-
-static enum err head_of_others(struct db *db, const char *key, int attended,
-                               struct order_head *out)
-{
-	static const char read[] =
-		"SELECT head_seq, head_queued_ms FROM waiting INDEXED BY waiting_heads"
-		" WHERE attended = ? AND head_seq IS NOT NULL AND load_key <> ?"
-		" ORDER BY head_seq LIMIT 1";
-	struct sql q = sql_use(db, read);
-
-	sql_int(&q, attended);
-	sql_text(&q, key);
-	return read_head(&q, out);
-}
-
+/* One statement, so that the four heads are of one moment. */
 enum err queue_heads(struct db *db, const char *loaded_key, struct order_heads *out)
 {
-	const char *key = loaded_key ? loaded_key : ""; /* no job's key is empty */
-	struct order_heads heads;
-	enum err err = ERR_OK;
+#define OTHER_HEAD(attended)                                                       \
+	" UNION ALL SELECT * FROM (SELECT 0, attended, head_seq, head_queued_ms"       \
+	"  FROM waiting INDEXED BY waiting_heads WHERE attended = " attended           \
+	"  AND head_seq IS NOT NULL AND load_key <> ?1 ORDER BY head_seq LIMIT 1)"
+	static const char read[] =
+	    "SELECT 1, attended, head_seq, head_queued_ms FROM waiting"
+	    " WHERE load_key = ?1 AND head_seq IS NOT NULL" OTHER_HEAD("1")
+	        OTHER_HEAD("0");
+	struct sql q = sql_use(db, read);
+	struct order_heads heads = { 0 };
+	enum err err;
 
-	for (int c = 0; c < ORDER_CLASS_COUNT && err == ERR_OK; c++) {
-		int attended = c == ORDER_ATTENDED;
+	sql_text(&q, loaded_key ? loaded_key : ""); /* no job's key is empty */
+	while (sql_row(&q)) {
+		bool of_loaded = sql_get_int(&q) != 0;
+		int c = sql_get_int(&q) ? ORDER_ATTENDED : ORDER_UNATTENDED;
+		struct order_head *head = of_loaded ? &heads.loaded[c] : &heads.other[c];
 
-		err = head_of_key(db, key, attended, &heads.loaded[c]);
-		if (err == ERR_OK)
-			err = head_of_others(db, key, attended, &heads.other[c]);
+		head->seq = sql_get_int(&q);
+		head->queued_ms = sql_get_int(&q);
 	}
+	err = sql_end(&q, NULL);
 	if (err == ERR_OK)
 		*out = heads;
 	return err;
@@ -245,12 +178,13 @@ enum err queue_id(struct db *db, int64_t seq, char id[ULID_SIZE])
 
 /* How many holds are over, and when the next one is. A hold is never set more
  * than LIMIT_RETRY_MAX_MS ahead: further off, the clock has stepped back. */
-static enum err look_held(struct db *db, int64_t now_ms, int64_t *over, int64_t *next_ms)
+static enum err look_held(struct db *db, int64_t now_ms, int64_t *over,
+                          int64_t *next_ms)
 {
 	static const char look[] =
-		"SELECT count(*) FILTER (WHERE held_until_ms <= ?1 OR held_until_ms > ?2),"
-		" min(held_until_ms) FILTER (WHERE held_until_ms > ?1)"
-		" FROM jobs WHERE held_until_ms IS NOT NULL";
+	    "SELECT count(*) FILTER (WHERE held_until_ms <= ?1 OR held_until_ms > ?2),"
+	    " min(held_until_ms) FILTER (WHERE held_until_ms > ?1)"
+	    " FROM jobs WHERE held_until_ms IS NOT NULL";
 	struct sql q = sql_use(db, look);
 
 	sql_int(&q, now_ms);
@@ -266,8 +200,8 @@ static enum err look_held(struct db *db, int64_t now_ms, int64_t *over, int64_t 
 static enum err release(struct db *db, int64_t now_ms)
 {
 	static const char update[] =
-		"UPDATE jobs SET held_until_ms = NULL WHERE held_until_ms IS NOT NULL"
-		" AND (held_until_ms <= ?1 OR held_until_ms > ?2)";
+	    "UPDATE jobs SET held_until_ms = NULL WHERE held_until_ms IS NOT NULL"
+	    " AND (held_until_ms <= ?1 OR held_until_ms > ?2)";
 	enum err err = db_begin(db, DB_SYNC_NORMAL, NULL);
 	struct sql q;
 
@@ -294,232 +228,7 @@ enum err queue_release_held(struct db *db, int64_t now_ms, int64_t *next_ms)
 	return err;
 }
 
-/* --- the one function that moves ---------------------------------------------- */
-
-/* A move as asked for. */
-struct step {
-	enum job_state to;
-	enum job_reason reason; /* of the event; of the row too when it fails */
-	const char *error;
-	int attempts;           /* to add */
-	int interruptions;
-	int64_t held_until_ms;
-	const struct queue_result *result; /* or NULL */
-	int64_t now_ms;
-};
-
-/* A heap copy of at most LIMIT_ERROR_TEXT bytes, cut between characters. */
-static enum err copy_error(const char *error, char **out)
-{
-	struct span s = span_of(error);
-
-	*out = NULL;
-	if (!error)
-		return ERR_OK;
-	if (s.len > LIMIT_ERROR_TEXT) {
-		s.len = LIMIT_ERROR_TEXT;
-		while (s.len > 0 && ((unsigned char)s.p[s.len] & 0xc0) == 0x80)
-			s.len--;
-	}
-	*out = span_dup(s);
-	return *out ? ERR_OK : ERR_NOMEM;
-}
-
-/*
- * The job as it will be. *next borrows job's texts; only its error and its
- * artifacts are its own: give them to `adopt` or `discard`.
- */
-static enum err plan(const struct job *job, const struct step *s, struct job *next)
-{
-	*next = *job;
-	next->artifacts = NULL;
-	next->artifact_count = 0;
-	next->state = s->to;
-	next->reason = s->to == JOB_FAILED ? s->reason : REASON_NONE;
-	next->event_seq++;
-	next->attempts += s->attempts;
-	next->interruptions += s->interruptions;
-	next->held_until_ms = s->held_until_ms;
-	next->position = 0;
-	next->waiting_on = row_waiting_on(s->to);
-	if (s->to == JOB_QUEUED) {
-		next->queued_ms = s->now_ms;
-		next->loading_ms = next->working_ms = 0;
-	} else if (s->to == JOB_LOADING) {
-		next->loading_ms = s->now_ms;
-	} else if (s->to == JOB_WORKING) {
-		next->working_ms = s->now_ms;
-	} else {
-		next->finished_ms = s->now_ms;
-	}
-	if (s->result) {
-		next->prompt_tokens = s->result->prompt_tokens;
-		next->completion_tokens = s->result->completion_tokens;
-	}
-	return copy_error(s->error, &next->error);
-}
-
-static void drop_own(struct job *job)
-{
-	free(job->error);
-	for (size_t i = 0; i < job->artifact_count; i++)
-		free(job->artifacts[i].inline_bytes);
-	free(job->artifacts);
-}
-
-static void adopt(struct job *job, const struct job *next)
-{
-	drop_own(job);
-	*job = *next;
-}
-
-/* The guarded row. Reads back what others may have changed meanwhile. */
-static enum err update_row(struct db *db, const struct job *job, struct job *next,
-                           struct errtext *why)
-{
-	static const char update[] =
-		"UPDATE jobs SET state = ?, reason = ?, error = ?, attempts = ?,"
-		" interruptions = ?, event_seq = ?, queued_ms = ?, held_until_ms = ?,"
-		" loading_ms = ?, working_ms = ?, finished_ms = ?, prompt_tokens = ?,"
-		" completion_tokens = ?"
-		" WHERE seq = ? AND id = ? AND state = ? AND event_seq = ?"
-		" RETURNING cancel_requested, webhook_pending, webhook_dead";
-	struct sql q = sql_use(db, update);
-	bool matched = false;
-	enum err err;
-
-	sql_text(&q, job_state_name(next->state));
-	sql_text(&q, job_reason_name(next->reason));
-	sql_text(&q, next->error);
-	sql_int(&q, next->attempts);
-	sql_int(&q, next->interruptions);
-	sql_int(&q, next->event_seq);
-	sql_int(&q, next->queued_ms);
-	sql_time(&q, next->held_until_ms);
-	sql_time(&q, next->loading_ms);
-	sql_time(&q, next->working_ms);
-	sql_time(&q, next->finished_ms);
-	sql_count(&q, next->prompt_tokens);
-	sql_count(&q, next->completion_tokens);
-	sql_int(&q, job->seq);
-	sql_text(&q, job->id);
-	sql_text(&q, job_state_name(job->state));
-	sql_int(&q, job->event_seq);
-	while (sql_row(&q)) {
-		matched = true;
-		next->cancel_requested = sql_get_int(&q) != 0;
-		next->webhook_pending = sql_get_int(&q);
-		next->webhook_dead = sql_get_int(&q);
-	}
-	err = sql_end(&q, why);
-	return err == ERR_OK && !matched ? ERR_STALE : err;
-}
-
-/* The artifact of a finished run, and its bytes if they may ride in webhooks. */
-static enum err save_result(struct db *db, struct job *next,
-                            const struct queue_result *result, struct errtext *why)
-{
-	int64_t inline_limit = next->artifact_mode == ARTIFACT_INLINE ? INT64_MAX
-	                       : next->artifact_mode == ARTIFACT_AUTO ? db->conf.inline_max
-	                                                              : -1;
-	enum err err;
-
-	if (!result || !result->response.p)
-		return ERR_OK;
-	err = artifact_save(db, next->seq, "response", result->content_type,
-	                    result->response, result->complete, why);
-	return err == ERR_OK ? artifact_list(db, next, inline_limit, why) : err;
-}
-
-static enum err remove_body(struct db *db, int64_t seq, struct errtext *why)
-{
-	static const char delete[] = "DELETE FROM inputs WHERE job_seq = ?";
-	struct sql q = sql_use(db, delete);
-
-	sql_int(&q, seq);
-	return sql_run(&q, why);
-}
-
-static enum err owe_move(struct db *db, struct job *next, int64_t now_ms,
-                         struct errtext *why)
-{
-	const struct job_view view = { .public_url = db->conf.public_url,
-		                           .now_ms = now_ms,
-		                           .inline_max = db->conf.inline_max };
-	bool first = next->webhook_pending == 0;
-	char *body;
-	enum err err;
-
-	if (!next->webhook_url || !(next->webhook_events & 1u << next->state))
-		return ERR_OK;
-	next->webhook_pending++;
-	body = job_event_json(next, &view, now_ms);
-	err = body ? owe(db, next, body, first, now_ms, why) : ERR_NOMEM;
-	free(body);
-	return err;
-}
-
-static struct step canceled(int64_t now_ms)
-{
-	return (struct step){ .to = JOB_FAILED,
-		                  .reason = REASON_CANCELED,
-		                  .error = "canceled",
-		                  .now_ms = now_ms };
-}
-
-/* A job that somebody asked to cancel does not go back to the line. */
-static enum err unless_canceled(struct db *db, const struct job *job, struct step *s)
-{
-	bool wanted = false;
-	enum err err = queue_cancel_wanted(db, job->seq, &wanted);
-
-	if (wanted)
-		*s = canceled(s->now_ms);
-	return err == ERR_NOENT ? ERR_STALE : err;
-}
-
-static enum err write_move(struct db *db, const struct job *job, const struct step *s,
-                           struct job *next, struct errtext *why)
-{
-	enum err err = plan(job, s, next);
-
-	if (err == ERR_OK)
-		err = update_row(db, job, next, why);
-	if (err == ERR_OK)
-		err = save_result(db, next, s->result, why);
-	if (err == ERR_OK)
-		err = write_event(db, next, s->reason, s->now_ms, why);
-	if (err == ERR_OK)
-		err = owe_move(db, next, s->now_ms, why);
-	if (err == ERR_OK && next->attended && job_state_terminal(s->to))
-		err = remove_body(db, next->seq, why); /* nobody will run or ask for it */
-	if (err != ERR_OK)
-		drop_own(next);
-	return err;
-}
-
-/*
- * In the open transaction: `job` as the caller knows it becomes *next. On any
- * answer but ERR_OK *next is void and the transaction must be rolled back.
- */
-static enum err move(struct db *db, const struct job *job, const struct step *asked,
-                     struct job *next, struct errtext *why)
-{
-	struct step step = *asked;
-	enum err err = ERR_OK;
-
-	assert(db->in_transaction);
-	if (!job_may_move(job->state, step.to)) {
-		errtext_set(why, "a %s job cannot become %s", job_state_name(job->state),
-		            job_state_name(step.to));
-		return ERR_INVAL;
-	}
-	if (step.to == JOB_QUEUED)
-		err = unless_canceled(db, job, &step);
-	return err == ERR_OK ? write_move(db, job, &step, next, why) : err;
-}
-
-static enum err move_now(struct db *db, struct job *job, const struct step *s,
+static enum err move_now(struct db *db, struct job *job, const struct move *s,
                          enum db_sync sync, struct errtext *why)
 {
 	struct job next;
@@ -527,12 +236,12 @@ static enum err move_now(struct db *db, struct job *job, const struct step *s,
 
 	if (err != ERR_OK)
 		return err;
-	moved = move(db, job, s, &next, why);
+	moved = move_in(db, job, s, &next, why);
 	err = db_finish(db, moved, why);
 	if (err == ERR_OK)
-		adopt(job, &next);
+		move_adopt(job, &next);
 	else if (moved == ERR_OK)
-		drop_own(&next);
+		move_drop(&next);
 	return err;
 }
 
@@ -585,10 +294,11 @@ static enum err read_body(struct db *db, int64_t seq, char **body, size_t *len,
 	return sql_end(&q, why);
 }
 
-static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms, struct job *job,
-                         char **body, size_t *body_len, struct errtext *why)
+static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms,
+                         struct job *job, char **body, size_t *body_len,
+                         struct errtext *why)
 {
-	const struct step step = { .to = JOB_LOADING, .now_ms = now_ms };
+	const struct move step = { .to = JOB_LOADING, .now_ms = now_ms };
 	struct job next;
 	enum err err = job_by_seq(db, seq, job, why);
 
@@ -598,9 +308,9 @@ static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms, struct job 
 		return ERR_STALE;
 	err = read_body(db, seq, body, body_len, why);
 	if (err == ERR_OK)
-		err = move(db, job, &step, &next, why);
+		err = move_in(db, job, &step, &next, why);
 	if (err == ERR_OK)
-		adopt(job, &next);
+		move_adopt(job, &next);
 	return err;
 }
 
@@ -615,7 +325,8 @@ enum err queue_claim(struct db *db, int64_t seq, int64_t now_ms, struct job *job
 	if (err != ERR_OK)
 		return err;
 	job_init(&claimed);
-	err = db_finish(db, claim_in(db, seq, now_ms, &claimed, &input, &len, why), why);
+	err =
+	    db_finish(db, claim_in(db, seq, now_ms, &claimed, &input, &len, why), why);
 	if (err != ERR_OK) {
 		job_done(&claimed);
 		free(input);
@@ -630,15 +341,16 @@ enum err queue_claim(struct db *db, int64_t seq, int64_t now_ms, struct job *job
 enum err queue_working(struct db *db, struct job *job, int64_t now_ms,
                        struct errtext *why)
 {
-	const struct step step = { .to = JOB_WORKING, .now_ms = now_ms };
+	const struct move step = { .to = JOB_WORKING, .now_ms = now_ms };
 
 	return move_now(db, job, &step, DB_SYNC_NORMAL, why);
 }
 
-enum err queue_done(struct db *db, struct job *job, const struct queue_result *result,
-                    int64_t now_ms, struct errtext *why)
+enum err queue_done(struct db *db, struct job *job,
+                    const struct queue_result *result, int64_t now_ms,
+                    struct errtext *why)
 {
-	const struct step step = {
+	const struct move step = {
 		.to = JOB_DONE, .attempts = 1, .result = result, .now_ms = now_ms
 	};
 
@@ -646,13 +358,16 @@ enum err queue_done(struct db *db, struct job *job, const struct queue_result *r
 }
 
 enum err queue_failed(struct db *db, struct job *job, enum job_reason reason,
-                      const char *error, bool counted, const struct queue_result *result,
-                      int64_t now_ms, struct errtext *why)
+                      const char *error, bool counted,
+                      const struct queue_result *result, int64_t now_ms,
+                      struct errtext *why)
 {
-	const struct step step = {
-		.to = JOB_FAILED, .reason = reason, .error = error,
-		.attempts = counted, .result = result, .now_ms = now_ms
-	};
+	const struct move step = { .to = JOB_FAILED,
+		                       .reason = reason,
+		                       .error = error,
+		                       .attempts = counted,
+		                       .result = result,
+		                       .now_ms = now_ms };
 
 	return move_now(db, job, &step, DB_SYNC_FULL, why);
 }
@@ -661,13 +376,16 @@ enum err queue_back(struct db *db, struct job *job, enum job_reason reason,
                     const char *error, bool counted, int64_t held_until_ms,
                     int64_t now_ms, struct errtext *why)
 {
-	const struct step step = {
-		.to = JOB_QUEUED, .reason = reason, .error = error,
-		.attempts = counted, .interruptions = !counted, .now_ms = now_ms,
-		.held_until_ms = held_until_ms < now_ms + LIMIT_RETRY_MAX_MS
-		                     ? held_until_ms
-		                     : now_ms + LIMIT_RETRY_MAX_MS
-	};
+	const struct move step = { .to = JOB_QUEUED,
+		                       .reason = reason,
+		                       .error = error,
+		                       .attempts = counted,
+		                       .interruptions = !counted,
+		                       .now_ms = now_ms,
+		                       .held_until_ms =
+		                           held_until_ms < now_ms + LIMIT_RETRY_MAX_MS
+		                               ? held_until_ms
+		                               : now_ms + LIMIT_RETRY_MAX_MS };
 
 	return move_now(db, job, &step, DB_SYNC_NORMAL, why);
 }
@@ -680,7 +398,7 @@ enum err queue_back(struct db *db, struct job *job, enum job_reason reason,
  * again. Takes the gate only if there is one.
  */
 static enum err sweep(struct db *db, const char *first, int64_t arg,
-                      const struct step *step, int max, enum db_sync sync,
+                      const struct move *step, int max, enum db_sync sync,
                       int64_t *count, struct errtext *why)
 {
 	struct job job, next;
@@ -696,9 +414,9 @@ static enum err sweep(struct db *db, const char *first, int64_t arg,
 		if (err != ERR_OK)
 			break;
 		if (begun)
-			err = move(db, &job, step, &next, why);
+			err = move_in(db, &job, step, &next, why);
 		if (begun && err == ERR_OK) {
-			adopt(&job, &next);
+			move_adopt(&job, &next);
 			moved++;
 		}
 		job_done(&job);
@@ -717,13 +435,16 @@ static enum err sweep(struct db *db, const char *first, int64_t arg,
 	return err;
 }
 
-enum err queue_recover(struct db *db, int64_t now_ms, int64_t *count, struct errtext *why)
+enum err queue_recover(struct db *db, int64_t now_ms, int64_t *count,
+                       struct errtext *why)
 {
-	static const char first[] = "SELECT " ROW_JOB
-								" FROM jobs WHERE state IN ('loading', 'working')"
-								" ORDER BY seq LIMIT ?";
-	const struct step step = { .to = JOB_QUEUED, .reason = REASON_FOREMAN_STOPPED,
-		                       .interruptions = 1, .now_ms = now_ms };
+	static const char first[] =
+	    "SELECT " ROW_JOB " FROM jobs WHERE state IN ('loading', 'working')"
+	    " ORDER BY seq LIMIT ?";
+	const struct move step = { .to = JOB_QUEUED,
+		                       .reason = REASON_FOREMAN_STOPPED,
+		                       .interruptions = 1,
+		                       .now_ms = now_ms };
 
 	return sweep(db, first, 1, &step, INT_MAX, DB_SYNC_NORMAL, count, why);
 }
@@ -731,11 +452,12 @@ enum err queue_recover(struct db *db, int64_t now_ms, int64_t *count, struct err
 enum err queue_expire(struct db *db, int64_t now_ms, int batch, int64_t *count,
                       struct errtext *why)
 {
-	static const char first[] = "SELECT " ROW_JOB
-								" FROM jobs INDEXED BY jobs_expiring"
-								" WHERE state = 'queued' AND expires_ms <= ?"
-								" ORDER BY expires_ms LIMIT 1";
-	const struct step step = { .to = JOB_FAILED, .reason = REASON_EXPIRED,
+	static const char first[] =
+	    "SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_expiring"
+	    " WHERE state = 'queued' AND expires_ms <= ?"
+	    " ORDER BY expires_ms LIMIT 1";
+	const struct move step = { .to = JOB_FAILED,
+		                       .reason = REASON_EXPIRED,
 		                       .error = "not started in the time it was given",
 		                       .now_ms = now_ms };
 
@@ -756,7 +478,8 @@ static enum err job_by_id(struct db *db, const char *id, struct job *out,
 
 static enum err request_cancel(struct db *db, int64_t seq, struct errtext *why)
 {
-	static const char update[] = "UPDATE jobs SET cancel_requested = 1 WHERE seq = ?";
+	static const char update[] =
+	    "UPDATE jobs SET cancel_requested = 1 WHERE seq = ?";
 	struct sql q = sql_use(db, update);
 
 	sql_int(&q, seq);
@@ -766,7 +489,7 @@ static enum err request_cancel(struct db *db, int64_t seq, struct errtext *why)
 enum err queue_cancel_in(struct db *db, const char *id, int64_t now_ms,
                          enum queue_cancel_answer *out, struct errtext *why)
 {
-	const struct step step = canceled(now_ms);
+	const struct move step = move_canceled(now_ms);
 	enum queue_cancel_answer answer = CANCEL_TERMINAL;
 	struct job job, next;
 	enum err err = job_by_id(db, id, &job, why);
@@ -775,9 +498,9 @@ enum err queue_cancel_in(struct db *db, const char *id, int64_t now_ms,
 		return err;
 	if (job.state == JOB_QUEUED) {
 		answer = CANCEL_DONE;
-		err = move(db, &job, &step, &next, why);
+		err = move_in(db, &job, &step, &next, why);
 		if (err == ERR_OK)
-			adopt(&job, &next);
+			move_adopt(&job, &next);
 	} else if (!job_state_terminal(job.state)) {
 		answer = CANCEL_REQUESTED;
 		err = request_cancel(db, job.seq, why);
@@ -821,7 +544,8 @@ enum err queue_cancel_wanted(struct db *db, int64_t seq, bool *out)
 	return ERR_OK;
 }
 
-/* --- counting and pruning ------------------------------------------------------ */
+/* --- counting and pruning ------------------------------------------------------
+ */
 
 enum err queue_count_swap(struct db *db)
 {
@@ -835,10 +559,12 @@ enum err queue_count_swap(struct db *db)
 	return db_finish(db, sql_run(&q, NULL), NULL);
 }
 
-static enum err anything_to_prune(struct db *db, int64_t before_ms, struct errtext *why)
+static enum err anything_to_prune(struct db *db, int64_t before_ms,
+                                  struct errtext *why)
 {
-	static const char look[] = "SELECT 1 FROM jobs INDEXED BY jobs_finished"
-							   " WHERE finished_ms < ? AND webhook_pending = 0 LIMIT 1";
+	static const char look[] =
+	    "SELECT 1 FROM jobs INDEXED BY jobs_finished"
+	    " WHERE finished_ms < ? AND webhook_pending = 0 LIMIT 1";
 	struct sql q = sql_use(db, look);
 	bool any;
 	enum err err;
@@ -850,11 +576,13 @@ static enum err anything_to_prune(struct db *db, int64_t before_ms, struct errte
 }
 
 /* The rows; the trigger on jobs removes what belongs to them. */
-static enum err prune_in(struct db *db, int64_t before_ms, int batch, struct errtext *why)
+static enum err prune_in(struct db *db, int64_t before_ms, int batch,
+                         struct errtext *why)
 {
 	static const char delete[] =
-		"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_finished"
-		" WHERE finished_ms < ? AND webhook_pending = 0 ORDER BY finished_ms LIMIT ?)";
+	    "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs"
+	    " INDEXED BY jobs_finished WHERE finished_ms < ? AND webhook_pending = 0"
+	    " ORDER BY finished_ms LIMIT ?)";
 	struct sql q = sql_use(db, delete);
 
 	sql_int(&q, before_ms);

@@ -39,8 +39,8 @@ struct queue_limits {
 /*
  * Insert them in the open transaction (db_begin first): job, body, event,
  * owed webhook. A submission over a limit gets ERR_LIMIT as its own result and
- * leaves no trace (likewise ERR_CONFLICT); the others go in. Anything but ERR_OK returned: roll back,
- * none is in.
+ * leaves no trace (likewise ERR_CONFLICT); the others go in. Anything but
+ * ERR_OK returned: roll back, none is in.
  */
 enum err queue_submit(struct db *db, struct submission *const *subs, size_t count,
                       const struct queue_limits *limits, struct errtext *why) MUST_CHECK;
@@ -84,7 +84,8 @@ struct queue_result {
 };
 
 /* working -> done, artifact and usage in the same transaction, on disk when
- * this returns. An attended job's body is removed from the store with it. */
+ * this returns; one more attempt. An attended job's body is removed from the
+ * store with its end, however it ends. */
 enum err queue_done(struct db *db, struct job *job, const struct queue_result *result,
                     int64_t now_ms, struct errtext *why) MUST_CHECK;
 

@@ -16,46 +16,47 @@
 #include "store/sql.h"
 
 /* UTC text of a time column, NULL staying NULL. */
-#define ISO(column) "strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
+#define ISO(column) \
+	"strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
 
 /* --- version 1: tables ------------------------------------------------------ */
 
 static const char tables_1[] =
-	"CREATE TABLE jobs ( -- one row per job; small, for it is rewritten at each move\n"
-	"	seq INTEGER PRIMARY KEY,          -- order of arrival; decides who is next\n"
-	"	id TEXT NOT NULL UNIQUE,          -- ULID, the public name\n"
-	"	state TEXT NOT NULL,              -- queued, loading, working, done, failed\n"
-	"	reason TEXT,                      -- why it failed, one word of the contract\n"
-	"	error TEXT,                       -- the same for people; while queued: why it\n"
-	"	                                  -- was sent back\n"
-	"	attended INTEGER NOT NULL,        -- 1: a client waits on an open connection\n"
-	"	endpoint TEXT NOT NULL,           -- path at the target, '/api/chat'\n"
-	"	model TEXT NOT NULL,              -- as the client wrote it\n"
-	"	load_key TEXT NOT NULL,           -- canonical model and what shapes its load\n"
-	"	attempts INTEGER NOT NULL,        -- runs that counted\n"
-	"	interruptions INTEGER NOT NULL,   -- runs that did not: target or foreman left\n"
-	"	event_seq INTEGER NOT NULL,       -- number of the latest row in events\n"
-	"	cancel_requested INTEGER NOT NULL, -- 1: it runs, and somebody wants it ended\n"
-	"	created_ms INTEGER NOT NULL,      -- all *_ms: wall clock, ms since 1970\n"
-	"	queued_ms INTEGER NOT NULL,       -- when it last entered the line\n"
-	"	held_until_ms INTEGER,            -- queued, but not to run before; NULL: may run\n"
-	"	loading_ms INTEGER,               -- when the latest run was dispatched\n"
-	"	working_ms INTEGER,               -- when the target began to answer\n"
-	"	finished_ms INTEGER,              -- when it was done or failed\n"
-	"	expires_ms INTEGER,               -- fails if not started by then; NULL: never\n"
-	"	timeout_ms INTEGER,               -- a duration: a run is cut off after; NULL: none\n"
-	"	prompt_tokens INTEGER,            -- usage the target reported; NULL: unknown\n"
-	"	completion_tokens INTEGER,        -- the same for its answer\n"
-	"	artifact_mode TEXT NOT NULL,      -- auto, inline or fetch\n"
-	"	metadata TEXT,                    -- the client's JSON object; NULL: {}\n"
-	"	webhook_url TEXT,                 -- who is told; NULL: nobody\n"
-	"	webhook_secret TEXT,              -- signs instead of the configured one\n"
-	"	webhook_events INTEGER NOT NULL,  -- which moves are told, a sum of: 1 queued,\n"
-	"	                                  -- 2 loading, 4 working, 8 done, 16 failed\n"
+	"CREATE TABLE jobs ( -- one row per job; small: each move rewrites it\n"
+	"	seq INTEGER PRIMARY KEY,    -- order of arrival; decides who is next\n"
+	"	id TEXT NOT NULL UNIQUE,    -- ULID, the public name\n"
+	"	state TEXT NOT NULL,        -- queued, loading, working, done, failed\n"
+	"	reason TEXT,                -- why it failed, one word of the contract\n"
+	"	error TEXT,                 -- the same for people; while queued: why it\n"
+	"	                            -- was sent back\n"
+	"	attended INTEGER NOT NULL,  -- 1: a client waits on an open connection\n"
+	"	endpoint TEXT NOT NULL,     -- path at the target, '/api/chat'\n"
+	"	model TEXT NOT NULL,        -- as the client wrote it\n"
+	"	load_key TEXT NOT NULL,     -- canonical model and what shapes its load\n"
+	"	attempts INTEGER NOT NULL,  -- runs that counted\n"
+	"	interruptions INTEGER NOT NULL, -- runs that did not: somebody left\n"
+	"	event_seq INTEGER NOT NULL, -- number of the latest row in events\n"
+	"	cancel_requested INTEGER NOT NULL, -- 1: it runs and shall end\n"
+	"	created_ms INTEGER NOT NULL, -- all *_ms: wall clock, ms since 1970\n"
+	"	queued_ms INTEGER NOT NULL, -- when it last entered the line\n"
+	"	held_until_ms INTEGER,      -- queued, not to run before; NULL: may run\n"
+	"	loading_ms INTEGER,         -- when the latest run was dispatched\n"
+	"	working_ms INTEGER,         -- when the target began to answer\n"
+	"	finished_ms INTEGER,        -- when it was done or failed\n"
+	"	expires_ms INTEGER,         -- fails if not started by then; NULL: never\n"
+	"	timeout_ms INTEGER,         -- a duration: cuts a run off; NULL: none\n"
+	"	prompt_tokens INTEGER,      -- usage the target reported; NULL: unknown\n"
+	"	completion_tokens INTEGER,  -- the same for its answer\n"
+	"	artifact_mode TEXT NOT NULL, -- auto, inline or fetch\n"
+	"	metadata TEXT,              -- the client's JSON object; NULL: {}\n"
+	"	webhook_url TEXT,           -- who is told; NULL: nobody\n"
+	"	webhook_secret TEXT,        -- signs instead of the configured one\n"
+	"	webhook_events INTEGER NOT NULL, -- which moves: a sum of 1 queued,\n"
+	"	                            -- 2 loading, 4 working, 8 done, 16 failed\n"
 	"	webhook_pending INTEGER NOT NULL DEFAULT 0, -- its webhooks still owed\n"
-	"	webhook_dead INTEGER NOT NULL DEFAULT 0,    -- its webhooks given up\n"
-	"	idempotency_key TEXT,             -- the client's Idempotency-Key\n"
-	"	fingerprint TEXT,                 -- digest of the body that came with it\n"
+	"	webhook_dead INTEGER NOT NULL DEFAULT 0, -- its webhooks given up\n"
+	"	idempotency_key TEXT,       -- the client's Idempotency-Key\n"
+	"	fingerprint TEXT,           -- digest of the body that came with it\n"
 	"	CHECK (state IN ('queued', 'loading', 'working', 'done', 'failed')),\n"
 	"	CHECK (attended IN (0, 1)),\n"
 	"	CHECK (cancel_requested IN (0, 1)),\n"
@@ -63,7 +64,7 @@ static const char tables_1[] =
 	"	CHECK ((state IN ('done', 'failed')) = (finished_ms IS NOT NULL)),\n"
 	"	CHECK ((state = 'failed') = (reason IS NOT NULL)),\n"
 	"	CHECK (state <> 'queued' OR loading_ms IS NULL),\n"
-	"	CHECK (state NOT IN ('loading', 'working', 'done') OR loading_ms IS NOT NULL),\n"
+	"	CHECK (state <> 'loading' OR loading_ms IS NOT NULL),\n"
 	"	CHECK (state NOT IN ('working', 'done') OR working_ms IS NOT NULL),\n"
 	"	CHECK (state <> 'loading' OR working_ms IS NULL),\n"
 	"	CHECK (working_ms IS NULL OR loading_ms IS NOT NULL),\n"
@@ -73,115 +74,118 @@ static const char tables_1[] =
 
 	"CREATE TABLE inputs ( -- what is sent to the target\n"
 	"	job_seq INTEGER PRIMARY KEY REFERENCES jobs (seq), -- whose\n"
-	"	body BLOB NOT NULL                -- the request body, byte for byte\n"
+	"	body BLOB NOT NULL          -- the request body, byte for byte\n"
 	") STRICT;\n"
 
 	"CREATE TABLE artifacts ( -- what a job left behind, without the bytes\n"
 	"	artifact INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice\n"
 	"	job_seq INTEGER NOT NULL REFERENCES jobs (seq), -- whose\n"
-	"	name TEXT NOT NULL,               -- 'response'\n"
-	"	content_type TEXT NOT NULL,       -- as the target said\n"
-	"	bytes INTEGER NOT NULL,           -- length\n"
-	"	sha256 TEXT NOT NULL,             -- of the bytes, lower-case hex\n"
-	"	complete INTEGER NOT NULL CHECK (complete IN (0, 1)), -- 0: the reply was cut\n"
+	"	name TEXT NOT NULL,         -- 'response'\n"
+	"	content_type TEXT NOT NULL, -- as the target said\n"
+	"	bytes INTEGER NOT NULL,     -- length\n"
+	"	sha256 TEXT NOT NULL,       -- of the bytes, lower-case hex\n"
+	"	complete INTEGER NOT NULL CHECK (complete IN (0, 1)), -- 0: was cut\n"
 	"	UNIQUE (job_seq, name)\n"
 	") STRICT;\n"
 
 	"CREATE TABLE artifact_chunks ( -- the bytes, at most 1 MiB a row\n"
 	"	artifact INTEGER NOT NULL REFERENCES artifacts (artifact), -- whose\n"
-	"	n INTEGER NOT NULL,               -- 0, 1, 2 ... within the artifact\n"
-	"	bytes BLOB NOT NULL,              -- as the target sent them\n"
+	"	n INTEGER NOT NULL,         -- 0, 1, 2 ... within the artifact\n"
+	"	bytes BLOB NOT NULL,        -- as the target sent them\n"
 	"	PRIMARY KEY (artifact, n)\n"
 	") STRICT;\n"
 
 	"CREATE TABLE events ( -- every move of every job\n"
 	"	job_seq INTEGER NOT NULL REFERENCES jobs (seq), -- whose\n"
-	"	seq INTEGER NOT NULL,             -- 1, 2, 3 ... within the job\n"
-	"	state TEXT NOT NULL,              -- the state it came to\n"
-	"	reason TEXT,                      -- why, where there is a reason\n"
-	"	at_ms INTEGER NOT NULL,           -- wall clock\n"
+	"	seq INTEGER NOT NULL,       -- 1, 2, 3 ... within the job\n"
+	"	state TEXT NOT NULL,        -- the state it came to\n"
+	"	reason TEXT,                -- why, where there is a reason\n"
+	"	at_ms INTEGER NOT NULL,     -- wall clock\n"
 	"	PRIMARY KEY (job_seq, seq)\n"
 	") STRICT, WITHOUT ROWID;\n"
 
 	"CREATE TABLE webhooks ( -- one row per webhook a move owes somebody\n"
 	"	seq INTEGER PRIMARY KEY AUTOINCREMENT, -- order of being owed\n"
-	"	id TEXT NOT NULL UNIQUE,          -- webhook-id, the same at each attempt\n"
+	"	id TEXT NOT NULL UNIQUE,    -- webhook-id, the same at each attempt\n"
 	"	job_seq INTEGER NOT NULL REFERENCES jobs (seq), -- whose\n"
-	"	job_id TEXT NOT NULL,             -- the job's ULID\n"
-	"	event_seq INTEGER NOT NULL,       -- the job's event it tells of\n"
-	"	type TEXT NOT NULL,               -- 'job.done'\n"
-	"	url TEXT NOT NULL,                -- where to\n"
-	"	secret TEXT,                      -- the job's own; NULL: the configured one\n"
-	"	body TEXT NOT NULL,               -- JSON, frozen when the move was made\n"
+	"	job_id TEXT NOT NULL,       -- the job's ULID\n"
+	"	event_seq INTEGER NOT NULL, -- the job's event it tells of\n"
+	"	type TEXT NOT NULL,         -- 'job.done'\n"
+	"	url TEXT NOT NULL,          -- where to\n"
+	"	secret TEXT,                -- the job's own; NULL: the configured one\n"
+	"	body TEXT NOT NULL,         -- JSON, frozen when the move was made\n"
 	"	state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),\n"
 	"	attempts INTEGER NOT NULL DEFAULT 0, -- made so far\n"
-	"	due_ms INTEGER,                   -- next attempt; NULL: settled, or an earlier\n"
-	"	                                  -- webhook of the job goes first\n"
-	"	created_ms INTEGER NOT NULL,      -- when the move was made\n"
-	"	last_status INTEGER,              -- HTTP status of the latest attempt\n"
-	"	last_latency_ms INTEGER,          -- and how long that took\n"
-	"	last_error TEXT,                  -- and why it failed\n"
-	"	last_reply TEXT,                  -- and how the receiver's reply began\n"
-	"	settled_ms INTEGER,               -- when it was delivered or given up\n"
+	"	due_ms INTEGER,             -- next attempt; NULL: settled, or an earlier\n"
+	"	                            -- webhook of the job goes first\n"
+	"	created_ms INTEGER NOT NULL, -- when the move was made\n"
+	"	last_status INTEGER,        -- HTTP status of the latest attempt\n"
+	"	last_latency_ms INTEGER,    -- and how long that took\n"
+	"	last_error TEXT,            -- and why it failed\n"
+	"	last_reply TEXT,            -- and how the receiver's reply began\n"
+	"	settled_ms INTEGER,         -- when it was delivered or given up\n"
 	"	CHECK (state = 'pending' OR due_ms IS NULL)\n"
 	") STRICT;\n"
 
 	"CREATE TABLE retired ( -- ids of jobs that were removed: gone, not unknown\n"
-	"	id TEXT NOT NULL PRIMARY KEY      -- as it was in jobs\n"
+	"	id TEXT NOT NULL PRIMARY KEY -- as it was in jobs\n"
 	") STRICT, WITHOUT ROWID;\n"
 
 	"CREATE TABLE waiting ( -- the line, a row per load key; kept by triggers\n"
-	"	load_key TEXT NOT NULL,           -- as in jobs\n"
-	"	attended INTEGER NOT NULL,        -- as in jobs\n"
-	"	count INTEGER NOT NULL,           -- queued jobs, those on hold too\n"
-	"	head_seq INTEGER,                 -- the first that may run; NULL: all on hold\n"
-	"	head_queued_ms INTEGER,           -- when that one entered the line\n"
+	"	load_key TEXT NOT NULL,     -- as in jobs\n"
+	"	attended INTEGER NOT NULL,  -- as in jobs\n"
+	"	count INTEGER NOT NULL,     -- queued jobs, those on hold too\n"
+	"	head_seq INTEGER,           -- the first that may run; NULL: all on hold\n"
+	"	head_queued_ms INTEGER,     -- when that one entered the line\n"
 	"	PRIMARY KEY (load_key, attended)\n"
 	") STRICT, WITHOUT ROWID;\n"
 
 	"CREATE TABLE tallies ( -- how many jobs are in each state; kept by triggers\n"
-	"	state TEXT NOT NULL,              -- as in jobs\n"
-	"	attended INTEGER NOT NULL,        -- as in jobs\n"
-	"	count INTEGER NOT NULL,           -- so many jobs\n"
+	"	state TEXT NOT NULL,        -- as in jobs\n"
+	"	attended INTEGER NOT NULL,  -- as in jobs\n"
+	"	count INTEGER NOT NULL,     -- so many jobs\n"
 	"	PRIMARY KEY (state, attended)\n"
 	") STRICT, WITHOUT ROWID;\n"
 	"INSERT INTO tallies\n"
-	"	WITH s (state) AS (VALUES ('queued'), ('loading'), ('working'), ('done'), ('failed')),\n"
-	"	     a (attended) AS (VALUES (0), (1))\n"
+	"	WITH s (state) AS (VALUES ('queued'), ('loading'), ('working'), ('done'),\n"
+	"		('failed')), a (attended) AS (VALUES (0), (1))\n"
 	"	SELECT state, attended, 0 FROM s, a;\n"
 
 	"CREATE TABLE webhook_tallies ( -- the same for webhooks; kept by triggers\n"
-	"	state TEXT NOT NULL PRIMARY KEY,  -- as in webhooks\n"
-	"	count INTEGER NOT NULL            -- so many webhooks\n"
+	"	state TEXT NOT NULL PRIMARY KEY, -- as in webhooks\n"
+	"	count INTEGER NOT NULL      -- so many webhooks\n"
 	") STRICT, WITHOUT ROWID;\n"
-	"INSERT INTO webhook_tallies VALUES ('pending', 0), ('delivered', 0), ('dead', 0);\n"
+	"INSERT INTO webhook_tallies\n"
+	"	VALUES ('pending', 0), ('delivered', 0), ('dead', 0);\n"
 
 	"CREATE TABLE drain ( -- one row: what draining by model saved\n"
 	"	one INTEGER PRIMARY KEY CHECK (one = 1), -- always 1\n"
-	"	swaps INTEGER NOT NULL,           -- loads caused by a change of load key\n"
-	"	fifo_swaps INTEGER NOT NULL,      -- what order of arrival would have caused\n"
-	"	last_key TEXT                     -- load key of the latest arrival\n"
+	"	swaps INTEGER NOT NULL,     -- loads caused by a change of load key\n"
+	"	fifo_swaps INTEGER NOT NULL, -- what order of arrival would have caused\n"
+	"	last_key TEXT               -- load key of the latest arrival\n"
 	") STRICT;\n"
 	"INSERT INTO drain VALUES (1, 0, 0, NULL);\n"
 
 	"CREATE TABLE status ( -- one row: what the worker tells everybody\n"
 	"	one INTEGER PRIMARY KEY CHECK (one = 1), -- always 1\n"
-	"	heartbeat_ms INTEGER,             -- the worker's last sign of life\n"
-	"	worker_pid INTEGER,               -- its process\n"
-	"	worker_started_ms INTEGER,        -- and since when\n"
-	"	target TEXT NOT NULL CHECK (target IN ('unknown', 'up', 'suspect', 'unreachable')),\n"
-	"	target_since_ms INTEGER,          -- since when it is in this state\n"
-	"	target_seen_ms INTEGER,           -- when it last answered well\n"
-	"	target_error TEXT,                -- why it does not\n"
-	"	version TEXT,                     -- the target's own\n"
-	"	loaded_key TEXT,                  -- load key in the rotating slot\n"
-	"	embed_ready INTEGER NOT NULL CHECK (embed_ready IN (0, 1)) -- embedder resident\n"
+	"	heartbeat_ms INTEGER,       -- the worker's last sign of life\n"
+	"	worker_pid INTEGER,         -- its process\n"
+	"	worker_started_ms INTEGER,  -- and since when\n"
+	"	target TEXT NOT NULL        -- how the target is\n"
+	"		CHECK (target IN ('unknown', 'up', 'suspect', 'unreachable')),\n"
+	"	target_since_ms INTEGER,    -- since when it is in this state\n"
+	"	target_seen_ms INTEGER,     -- when it last answered well\n"
+	"	target_error TEXT,          -- why it does not\n"
+	"	version TEXT,               -- the target's own\n"
+	"	loaded_key TEXT,            -- load key in the rotating slot\n"
+	"	embed_ready INTEGER NOT NULL -- 1: the embedder is resident\n"
+	"		CHECK (embed_ready IN (0, 1))\n"
 	") STRICT;\n"
 	"INSERT INTO status (one, target, embed_ready) VALUES (1, 'unknown', 0);\n"
 
 	"CREATE TABLE target_tags ( -- one row, or none before the first\n"
 	"	one INTEGER PRIMARY KEY CHECK (one = 1), -- always 1\n"
-	"	reply TEXT NOT NULL               -- the target's last /api/tags, verbatim\n"
+	"	reply TEXT NOT NULL         -- the target's last /api/tags, verbatim\n"
 	") STRICT;\n";
 
 /* --- version 1: indexes ----------------------------------------------------- */
@@ -215,13 +219,17 @@ static const char indexes_1[] =
 
 /* --- version 1: triggers ---------------------------------------------------- */
 
-/* Put NEW into the line if it is queued. */
+/*
+ * Put NEW, which is queued, into the line; take OLD, which was, out of it. jobs
+ * shows the change already when either runs, so it does not matter which of
+ * them is first where a job leaves its place for another.
+ */
 #define ENTER_LINE \
-	"	INSERT INTO waiting (load_key, attended, count, head_seq, head_queued_ms)\n" \
-	"		SELECT NEW.load_key, NEW.attended, 1,\n" \
+	"	INSERT INTO waiting\n" \
+	"			(load_key, attended, count, head_seq, head_queued_ms)\n" \
+	"		VALUES (NEW.load_key, NEW.attended, 1,\n" \
 	"			iif(NEW.held_until_ms IS NULL, NEW.seq, NULL),\n" \
-	"			iif(NEW.held_until_ms IS NULL, NEW.queued_ms, NULL)\n" \
-	"		WHERE NEW.state = 'queued'\n" \
+	"			iif(NEW.held_until_ms IS NULL, NEW.queued_ms, NULL))\n" \
 	"		ON CONFLICT (load_key, attended) DO UPDATE SET count = count + 1,\n" \
 	"			head_queued_ms = iif(excluded.head_seq IS NULL OR\n" \
 	"				head_seq < excluded.head_seq,\n" \
@@ -229,21 +237,18 @@ static const char indexes_1[] =
 	"			head_seq = iif(excluded.head_seq IS NULL OR\n" \
 	"				head_seq < excluded.head_seq, head_seq, excluded.head_seq);\n"
 
-/* Take OLD out of the line if it was queued: the next one of its load key
- * that may run (jobs already shows the change) becomes head. */
 #define LEAVE_LINE \
-	"	UPDATE waiting SET count = count - 1\n" \
-	"		WHERE OLD.state = 'queued' AND\n" \
-	"			load_key = OLD.load_key AND attended = OLD.attended;\n" \
-	"	DELETE FROM waiting WHERE OLD.state = 'queued' AND\n" \
-	"		load_key = OLD.load_key AND attended = OLD.attended AND count = 0;\n" \
-	"	UPDATE waiting SET (head_seq, head_queued_ms) = (SELECT seq, queued_ms\n" \
-	"			FROM jobs WHERE load_key = OLD.load_key AND\n" \
-	"				attended = OLD.attended AND state = 'queued' AND\n" \
-	"				held_until_ms IS NULL\n" \
-	"			ORDER BY seq LIMIT 1)\n" \
-	"		WHERE OLD.state = 'queued' AND load_key = OLD.load_key AND\n" \
-	"			attended = OLD.attended AND head_seq = OLD.seq;\n"
+	"	UPDATE waiting SET count = count - 1,\n" \
+	"			(head_seq, head_queued_ms) = (SELECT seq, queued_ms\n" \
+	"				FROM jobs WHERE load_key = OLD.load_key AND\n" \
+	"					attended = OLD.attended AND state = 'queued' AND\n" \
+	"					held_until_ms IS NULL\n" \
+	"				ORDER BY seq LIMIT 1)\n" \
+	"		WHERE load_key = OLD.load_key AND attended = OLD.attended;\n" \
+	"	DELETE FROM waiting WHERE load_key = OLD.load_key AND\n" \
+	"		attended = OLD.attended AND count = 0;\n"
+
+#define LINE_COLUMNS "state, attended, load_key, held_until_ms, queued_ms"
 
 /* The earliest webhook of a job that is still owed becomes due. */
 #define NEXT_WEBHOOK_DUE(from) \
@@ -258,7 +263,6 @@ static const char triggers_1[] =
 	"		WHERE state = NEW.state AND attended = NEW.attended;\n"
 	"	UPDATE drain SET fifo_swaps = fifo_swaps + 1, last_key = NEW.load_key\n"
 	"		WHERE one = 1 AND last_key IS NOT NEW.load_key;\n"
-	ENTER_LINE
 	"END;\n"
 
 	"CREATE TRIGGER job_stays_finished BEFORE UPDATE OF state ON jobs\n"
@@ -266,21 +270,37 @@ static const char triggers_1[] =
 	"	SELECT raise(ABORT, 'a finished job keeps its state');\n"
 	"END;\n"
 
-	"CREATE TRIGGER job_moves\n"
-	"	AFTER UPDATE OF state, attended, load_key, held_until_ms, queued_ms ON jobs BEGIN\n"
+	"CREATE TRIGGER job_moves AFTER UPDATE OF state, attended ON jobs BEGIN\n"
 	"	UPDATE tallies SET count = count - 1\n"
 	"		WHERE state = OLD.state AND attended = OLD.attended;\n"
 	"	UPDATE tallies SET count = count + 1\n"
 	"		WHERE state = NEW.state AND attended = NEW.attended;\n"
-	LEAVE_LINE
+	"END;\n"
+
+	"CREATE TRIGGER line_at_arrival AFTER INSERT ON jobs\n"
+	"	WHEN NEW.state = 'queued' BEGIN\n"
 	ENTER_LINE
+	"END;\n"
+
+	"CREATE TRIGGER line_entered AFTER UPDATE OF " LINE_COLUMNS " ON jobs\n"
+	"	WHEN NEW.state = 'queued' BEGIN\n"
+	ENTER_LINE
+	"END;\n"
+
+	"CREATE TRIGGER line_left AFTER UPDATE OF " LINE_COLUMNS " ON jobs\n"
+	"	WHEN OLD.state = 'queued' BEGIN\n"
+	LEAVE_LINE
+	"END;\n"
+
+	"CREATE TRIGGER line_at_removal AFTER DELETE ON jobs\n"
+	"	WHEN OLD.state = 'queued' BEGIN\n"
+	LEAVE_LINE
 	"END;\n"
 
 	"CREATE TRIGGER job_leaves -- all that belongs to a job goes with it\n"
 	"	AFTER DELETE ON jobs BEGIN\n"
 	"	UPDATE tallies SET count = count - 1\n"
 	"		WHERE state = OLD.state AND attended = OLD.attended;\n"
-	LEAVE_LINE
 	"	INSERT INTO retired (id) VALUES (OLD.id) ON CONFLICT DO NOTHING;\n"
 	"	DELETE FROM inputs WHERE job_seq = OLD.seq;\n"
 	"	DELETE FROM events WHERE job_seq = OLD.seq;\n"
@@ -292,7 +312,8 @@ static const char triggers_1[] =
 
 	"CREATE TRIGGER webhook_arrives AFTER INSERT ON webhooks BEGIN\n"
 	"	UPDATE webhook_tallies SET count = count + 1 WHERE state = NEW.state;\n"
-	"	UPDATE jobs SET webhook_pending = webhook_pending + (NEW.state = 'pending'),\n"
+	"	UPDATE jobs SET\n"
+	"			webhook_pending = webhook_pending + (NEW.state = 'pending'),\n"
 	"			webhook_dead = webhook_dead + (NEW.state = 'dead')\n"
 	"		WHERE seq = NEW.job_seq;\n"
 	"END;\n"
@@ -311,7 +332,8 @@ static const char triggers_1[] =
 
 	"CREATE TRIGGER webhook_leaves AFTER DELETE ON webhooks BEGIN\n"
 	"	UPDATE webhook_tallies SET count = count - 1 WHERE state = OLD.state;\n"
-	"	UPDATE jobs SET webhook_pending = webhook_pending - (OLD.state = 'pending'),\n"
+	"	UPDATE jobs SET\n"
+	"			webhook_pending = webhook_pending - (OLD.state = 'pending'),\n"
 	"			webhook_dead = webhook_dead - (OLD.state = 'dead')\n"
 	"		WHERE seq = OLD.job_seq;\n"
 	NEXT_WEBHOOK_DUE("OLD.settled_ms")
@@ -320,7 +342,7 @@ static const char triggers_1[] =
 /* --- version 1: views for people -------------------------------------------- */
 
 static const char views_1[] =
-	"CREATE VIEW queue AS -- what waits, in running order as far as it can be foretold\n"
+	"CREATE VIEW queue AS -- what waits, in running order as far as one can tell\n"
 	"	SELECT row_number() OVER (ORDER BY j.held_until_ms, j.attended DESC,\n"
 	"			j.load_key IS NOT s.loaded_key, w.head_seq, j.seq) AS position,\n"
 	"		j.id, j.model, j.load_key, iif(j.attended, 'yes', 'no') AS attended,\n"
@@ -336,7 +358,8 @@ static const char views_1[] =
 	"	ORDER BY position;\n"
 
 	"CREATE VIEW running AS -- what the worker is at\n"
-	"	SELECT id, state, model, load_key, iif(attended, 'yes', 'no') AS attended,\n"
+	"	SELECT id, state, model, load_key,\n"
+	"		iif(attended, 'yes', 'no') AS attended,\n"
 	"		" ISO("queued_ms") " AS queued_at,\n"
 	"		" ISO("loading_ms") " AS loading_at,\n"
 	"		" ISO("working_ms") " AS working_at,\n"
@@ -353,7 +376,8 @@ static const char views_1[] =
 	"		" ISO("working_ms") " AS working_at,\n"
 	"		" ISO("finished_ms") " AS finished_at,\n"
 	"		attempts, interruptions, prompt_tokens, completion_tokens\n"
-	"	FROM jobs WHERE finished_ms IS NOT NULL ORDER BY finished_ms DESC, seq DESC;\n"
+	"	FROM jobs WHERE finished_ms IS NOT NULL\n"
+	"	ORDER BY finished_ms DESC, seq DESC;\n"
 
 	"CREATE VIEW owed_webhooks AS -- not delivered yet, the next due first; one\n"
 	"	-- without a due time waits for an earlier one of its job\n"
@@ -361,13 +385,15 @@ static const char views_1[] =
 	"		" ISO("due_ms") " AS due_at,\n"
 	"		" ISO("created_ms") " AS created_at,\n"
 	"		last_status, last_latency_ms, last_error, last_reply\n"
-	"	FROM webhooks WHERE state = 'pending' ORDER BY due_ms IS NULL, due_ms, seq;\n"
+	"	FROM webhooks WHERE state = 'pending'\n"
+	"	ORDER BY due_ms IS NULL, due_ms, seq;\n"
 
 	"CREATE VIEW models AS -- what was asked of each load key\n"
 	"	SELECT load_key, sum(state = 'queued') AS waiting,\n"
 	"		sum(state IN ('loading', 'working')) AS running,\n"
 	"		sum(state = 'done') AS done, sum(state = 'failed') AS failed,\n"
-	"		" ISO("max(coalesce(finished_ms, working_ms, loading_ms))") " AS last_used_at\n"
+	"		" ISO("max(coalesce(finished_ms, working_ms, loading_ms))") "\n"
+	"			AS last_used_at\n"
 	"	FROM jobs GROUP BY load_key ORDER BY load_key;\n";
 
 /* --- bringing a file up to date --------------------------------------------- */
@@ -431,7 +457,8 @@ static enum err apply(struct db *db, int version, struct errtext *why)
 
 	for (; *text && err == ERR_OK; text++)
 		err = sql_exec(db, *text, why);
-	snprintf(stamp, sizeof(stamp), "PRAGMA application_id = %d; PRAGMA user_version = %d",
+	snprintf(stamp, sizeof(stamp),
+	         "PRAGMA application_id = %d; PRAGMA user_version = %d",
 	         SCHEMA_APPLICATION_ID, version);
 	return err == ERR_OK ? sql_exec(db, stamp, why) : err;
 }

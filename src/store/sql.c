@@ -88,7 +88,8 @@ struct sql sql_use(struct db *db, const char *text)
 	struct sql q = { .db = db, .rc = SQLITE_OK };
 	size_t i = ((uintptr_t)text >> 4) % SQL_CACHE;
 
-	for (size_t probes = 0; db->cache[i].text && db->cache[i].text != text; probes++) {
+	for (size_t probes = 0; db->cache[i].text && db->cache[i].text != text;
+	     probes++) {
 		assert(probes < SQL_CACHE);
 		i = (i + 1) % SQL_CACHE;
 	}
@@ -150,8 +151,8 @@ void sql_blob(struct sql *q, const void *p, size_t len)
 {
 	/* SQLite takes a NULL address for NULL; an empty body is not that. */
 	if (q->rc == SQLITE_OK)
-		q->rc = sqlite3_bind_blob64(q->stmt, ++q->at, p ? p : "", len,
-		                            SQLITE_STATIC);
+		q->rc =
+		    sqlite3_bind_blob64(q->stmt, ++q->at, p ? p : "", len, SQLITE_STATIC);
 }
 
 bool sql_row(struct sql *q)

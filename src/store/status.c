@@ -45,9 +45,9 @@ void status_done(struct status *s)
 static enum err read_row(struct db *db, struct status *s)
 {
 	static const char read[] =
-		"SELECT heartbeat_ms, worker_pid, worker_started_ms, target, target_since_ms,"
-		" target_seen_ms, target_error, version, loaded_key, embed_ready"
-		" FROM status WHERE one = 1";
+	    "SELECT heartbeat_ms, worker_pid, worker_started_ms, target,"
+	    " target_since_ms, target_seen_ms, target_error, version, loaded_key,"
+	    " embed_ready FROM status WHERE one = 1";
 	struct sql q = sql_use(db, read);
 
 	if (sql_row(&q)) {
@@ -89,12 +89,13 @@ enum err status_read(struct db *db, bool with_tags, struct status *out)
 	return err;
 }
 
-static enum err write_row(struct db *db, const struct status *s, struct errtext *why)
+static enum err write_row(struct db *db, const struct status *s,
+                          struct errtext *why)
 {
 	static const char update[] =
-		"UPDATE status SET heartbeat_ms = ?, worker_pid = ?, worker_started_ms = ?,"
-		" target = ?, target_since_ms = ?, target_seen_ms = ?, target_error = ?,"
-		" version = ?, loaded_key = ?, embed_ready = ? WHERE one = 1";
+	    "UPDATE status SET heartbeat_ms = ?, worker_pid = ?, worker_started_ms = ?,"
+	    " target = ?, target_since_ms = ?, target_seen_ms = ?, target_error = ?,"
+	    " version = ?, loaded_key = ?, embed_ready = ? WHERE one = 1";
 	struct sql q = sql_use(db, update);
 
 	sql_time(&q, s->heartbeat_ms);
@@ -113,7 +114,7 @@ static enum err write_row(struct db *db, const struct status *s, struct errtext 
 static enum err write_tags(struct db *db, const char *tags, struct errtext *why)
 {
 	static const char replace[] =
-		"INSERT OR REPLACE INTO target_tags (one, reply) VALUES (1, ?)";
+	    "INSERT OR REPLACE INTO target_tags (one, reply) VALUES (1, ?)";
 	struct sql q = sql_use(db, replace);
 
 	sql_text(&q, tags);

@@ -335,7 +335,7 @@ static const struct body_row bodies[] = {
 	{ "exactly a step", "65536", 65536, 100000, false, false, ERR_OK },
 	{ "shorter than told", "51", 50, 100, false, false, ERR_CLOSED },
 	{ "longer than told", "49", 50, 100, false, false, ERR_CLOSED },
-	{ "too large and shorter than told", "102", 101, 100, false, false, ERR_CLOSED },
+	{ "too large, shorter than told", "102", 101, 100, false, false, ERR_CLOSED },
 	{ "cut short", "50", 50, 100, true, false, ERR_CLOSED },
 	{ "cut short before its first byte", "-1", 0, 100, true, false, ERR_CLOSED },
 	{ "cut short beyond the bound", "-1", 40000, 100, true, false, ERR_CLOSED },

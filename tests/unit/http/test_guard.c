@@ -44,7 +44,7 @@ static bool allows(const struct guard *g, const char *host, const char *addr,
 	return guard_allows(g, host, (struct sockaddr *)&in6, why);
 }
 
-/* --- URLs --------------------------------------------------------------------- */
+/* --- URLs ---------------------------------------------------------------- */
 
 struct url_row {
 	enum err want;
@@ -153,6 +153,7 @@ static const struct url_row urls[] = {
 	{ ERR_INVAL, "http://@example.com/" },
 	{ ERR_INVAL, "http://127.0.0.1%2f@good.example/" },
 	{ ERR_INVAL, "http://example.com#" },
+	{ ERR_INVAL, "http://example.com/#x" },
 	{ ERR_INVAL, "http://127.0.0.1#@good.example/" },
 	{ ERR_INVAL, "http://127.0.0.1\\@good.example/" },
 	{ ERR_INVAL, "http:\\\\example.com/" },
@@ -187,6 +188,7 @@ static const struct url_row urls[] = {
 	{ ERR_INVAL, "http://example.com:0/" },
 	{ ERR_INVAL, "http://example.com:65536/" },
 	{ ERR_INVAL, "http://example.com:99999999999999999999/" },
+	{ ERR_INVAL, "http://example.com:000080/" },
 	{ ERR_INVAL, "http://example.com:+80/" },
 	{ ERR_INVAL, "http://example.com:-1/" },
 	{ ERR_INVAL, "http://example.com:8o/" },
@@ -238,7 +240,7 @@ static void long_urls_and_names_are_taken_up_to_the_limit(void)
 	guard_free(g);
 }
 
-/* --- addresses ------------------------------------------------------------------ */
+/* --- addresses ----------------------------------------------------------- */
 
 /* Which of the classes alone lets an address pass: 'p', 'l', 'o'; or none. */
 static const struct {
@@ -399,7 +401,7 @@ static void a_list_not_understood_is_refused_and_named(void)
 	}
 }
 
-/* --- the target --------------------------------------------------------------- */
+/* --- the target ---------------------------------------------------------- */
 
 static void the_target_is_refused_whatever_the_list_says(void)
 {

@@ -6,6 +6,7 @@
 #define FOREMAN_TESTS_STORE_H
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "store/db.h"
 #include "store/queue.h"
 #include "store/sql.h"
@@ -16,7 +17,7 @@
 
 #define NOW INT64_C(1800000000000) /* some day in 2027 */
 
-static char home[64];  /* the directory of the present case */
+static char home[64]; /* the directory of the present case */
 static char path[96];
 static struct db_conf conf;
 static const struct queue_limits no_limits = { INT64_MAX, INT64_MAX };
@@ -107,7 +108,8 @@ static inline int shell(struct db *db, const char *sql)
 	return sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 }
 
-/* --- jobs ---------------------------------------------------------------------- */
+/* --- jobs ----------------------------------------------------------------------
+ */
 
 static inline void job_make(struct job *job, const char *key, bool attended)
 {
@@ -199,8 +201,8 @@ static inline void job_in(struct db *db, enum job_state state, struct job *job)
 			err = queue_done(db, job, &result, NOW + 30, NULL);
 	}
 	if (err == ERR_OK && state == JOB_FAILED)
-		err = queue_failed(db, job, REASON_INTERNAL, "because", false, NULL, NOW + 30,
-		                   NULL);
+		err = queue_failed(db, job, REASON_INTERNAL, "because", false, NULL,
+		                   NOW + 30, NULL);
 	if (err != ERR_OK)
 		abort();
 }
@@ -209,29 +211,31 @@ static inline void job_in(struct db *db, enum job_state state, struct job *job)
 static inline int64_t wrong_figures(struct db *db)
 {
 	return ask_int(
-		db,
-		"WITH"
-		" t AS (SELECT count(*) n FROM tallies a WHERE count <> (SELECT count(*)"
-		"   FROM jobs j WHERE j.state = a.state AND j.attended = a.attended)),"
-		" w AS (SELECT load_key, attended, count(*) count,"
-		"   min(seq) FILTER (WHERE held_until_ms IS NULL) head FROM jobs"
-		"   WHERE state = 'queued' GROUP BY load_key, attended),"
-		" d AS (SELECT count(*) n FROM (SELECT load_key, attended, count, head FROM w"
-		"   EXCEPT SELECT load_key, attended, count, head_seq FROM waiting)),"
-		" e AS (SELECT count(*) n FROM (SELECT load_key, attended, count, head_seq"
-		"   FROM waiting EXCEPT SELECT load_key, attended, count, head FROM w)),"
-		" q AS (SELECT count(*) n FROM waiting h WHERE head_queued_ms IS NOT"
-		"   (SELECT queued_ms FROM jobs j WHERE j.seq = h.head_seq)),"
-		" p AS (SELECT count(*) n FROM jobs j WHERE webhook_pending <> (SELECT count(*)"
-		"   FROM webhooks h WHERE h.job_seq = j.seq AND h.state = 'pending')"
-		"   OR webhook_dead <> (SELECT count(*) FROM webhooks h"
-		"   WHERE h.job_seq = j.seq AND h.state = 'dead')),"
-		" x AS (SELECT count(*) n FROM webhook_tallies a WHERE count <>"
-		"   (SELECT count(*) FROM webhooks h WHERE h.state = a.state)),"
-		" o AS (SELECT count(*) n FROM (SELECT min(seq) first, min(seq) FILTER"
-		"   (WHERE due_ms IS NOT NULL) due FROM webhooks WHERE state = 'pending'"
-		"   GROUP BY job_seq) WHERE due IS NOT first)"
-		"SELECT t.n + d.n + e.n + q.n + p.n + x.n + o.n FROM t, d, e, q, p, x, o");
+	    db,
+	    "WITH"
+	    " t AS (SELECT count(*) n FROM tallies a WHERE count <> (SELECT count(*)"
+	    "   FROM jobs j WHERE j.state = a.state AND j.attended = a.attended)),"
+	    " w AS (SELECT load_key, attended, count(*) count,"
+	    "   min(seq) FILTER (WHERE held_until_ms IS NULL) head FROM jobs"
+	    "   WHERE state = 'queued' GROUP BY load_key, attended),"
+	    " d AS (SELECT count(*) n FROM (SELECT load_key, attended, count, head "
+	    "FROM w"
+	    "   EXCEPT SELECT load_key, attended, count, head_seq FROM waiting)),"
+	    " e AS (SELECT count(*) n FROM (SELECT load_key, attended, count, head_seq"
+	    "   FROM waiting EXCEPT SELECT load_key, attended, count, head FROM w)),"
+	    " q AS (SELECT count(*) n FROM waiting h WHERE head_queued_ms IS NOT"
+	    "   (SELECT queued_ms FROM jobs j WHERE j.seq = h.head_seq)),"
+	    " p AS (SELECT count(*) n FROM jobs j WHERE webhook_pending <> (SELECT "
+	    "count(*)"
+	    "   FROM webhooks h WHERE h.job_seq = j.seq AND h.state = 'pending')"
+	    "   OR webhook_dead <> (SELECT count(*) FROM webhooks h"
+	    "   WHERE h.job_seq = j.seq AND h.state = 'dead')),"
+	    " x AS (SELECT count(*) n FROM webhook_tallies a WHERE count <>"
+	    "   (SELECT count(*) FROM webhooks h WHERE h.state = a.state)),"
+	    " o AS (SELECT count(*) n FROM (SELECT min(seq) first, min(seq) FILTER"
+	    "   (WHERE due_ms IS NOT NULL) due FROM webhooks WHERE state = 'pending'"
+	    "   GROUP BY job_seq) WHERE due IS NOT first)"
+	    "SELECT t.n + d.n + e.n + q.n + p.n + x.n + o.n FROM t, d, e, q, p, x, o");
 }
 
 #endif

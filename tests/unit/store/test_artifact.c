@@ -17,7 +17,8 @@ static void save(struct db *db, const char *bytes, size_t len)
 
 	job_make(&job, "m:latest", false);
 	memcpy(id, job.id, sizeof(id));
-	if (job_store(db, &job) != ERR_OK || db_begin(db, DB_SYNC_NORMAL, NULL) != ERR_OK ||
+	if (job_store(db, &job) != ERR_OK ||
+	    db_begin(db, DB_SYNC_NORMAL, NULL) != ERR_OK ||
 	    artifact_save(db, job.seq, "response", "text/plain",
 	                  (struct span){ bytes, len }, true, NULL) != ERR_OK ||
 	    db_commit(db, NULL) != ERR_OK)
@@ -109,8 +110,9 @@ static void what_is_not_there_is_not_found(void)
 
 	save(db, "x", 1);
 	CHECK_INT(artifact_find(db, id, "content", &a, &handle), ERR_NOENT);
-	CHECK_INT(artifact_find(db, "01ARZ3NDEKTSV4RRFFQ69G5FAV", "response", &a, &handle),
-	          ERR_NOENT);
+	CHECK_INT(
+	    artifact_find(db, "01ARZ3NDEKTSV4RRFFQ69G5FAV", "response", &a, &handle),
+	    ERR_NOENT);
 	db_gone(db);
 }
 

@@ -219,7 +219,8 @@ static void a_gate_in_no_directory_says_so(void)
 
 	CHECK_INT(gate_open("/nonexistent/x.gate", &g, &why), ERR_NOENT);
 	CHECK(!g);
-	CHECK_STR(why.s, "cannot open '/nonexistent/x.gate': No such file or directory");
+	CHECK_STR(why.s,
+	          "cannot open '/nonexistent/x.gate': No such file or directory");
 }
 
 int main(void)

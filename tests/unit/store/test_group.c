@@ -103,8 +103,8 @@ static void what_a_crowd_submits_is_there_exactly_once(void)
 	for (int i = 0; i < THREADS; i++) {
 		for (int k = 0; k < EACH; k++) {
 			CHECK_INT(crowds[i].results[k], ERR_OK);
-			snprintf(question, sizeof(question), "SELECT seq FROM jobs WHERE id = '%s'",
-			         crowds[i].ids[k]);
+			snprintf(question, sizeof(question),
+			         "SELECT seq FROM jobs WHERE id = '%s'", crowds[i].ids[k]);
 			CHECK_INT(ask_int(reader, question), crowds[i].seqs[k]);
 		}
 	}
@@ -166,15 +166,19 @@ static void cancels_go_in_turn_with_submissions(void)
 
 	for (int i = 0; i < 8; i++) {
 		crowds[i].g = g;
-		REQUIRE(pthread_create(&threads[i], NULL, submit_and_cancel, &crowds[i]) == 0);
+		REQUIRE(pthread_create(&threads[i], NULL, submit_and_cancel, &crowds[i]) ==
+		        0);
 	}
 	for (int i = 0; i < 8; i++)
 		pthread_join(threads[i], NULL);
-	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs WHERE reason = 'canceled'"),
-	          8 * EACH);
-	CHECK_INT(ask_int(reader, "SELECT count(*) FROM inputs"), 0); /* attended: gone */
+	CHECK_INT(
+	    ask_int(reader, "SELECT count(*) FROM jobs WHERE reason = 'canceled'"),
+	    8 * EACH);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM inputs"),
+	          0); /* attended: gone */
 	CHECK_INT(wrong_figures(reader), 0);
-	CHECK_INT(group_cancel(g, "01ARZ3NDEKTSV4RRFFQ69G5FAV", NOW, &answer, NULL), ERR_NOENT);
+	CHECK_INT(group_cancel(g, "01ARZ3NDEKTSV4RRFFQ69G5FAV", NOW, &answer, NULL),
+	          ERR_NOENT);
 	db_close(reader);
 	group_close(g);
 	home_remove();

@@ -24,7 +24,8 @@ static void before_any_worker_all_is_unknown(void)
 
 static void what_is_written_is_read_by_others(void)
 {
-	static char error[] = "connection refused", version[] = "0.12.3", key[] = "m:latest";
+	static char error[] = "connection refused", version[] = "0.12.3",
+	            key[] = "m:latest";
 	const struct status told = { .heartbeat_ms = NOW,
 		                         .worker_pid = 42,
 		                         .worker_started_ms = NOW - 5,

@@ -1,0 +1,141 @@
+/*
+ * call.c - what a request borrows from its thread.
+ *
+ * A reading connection and a line to the target are made when a request first
+ * needs one and stay with the thread. Bodies are read into one buffer per
+ * thread, which is small again after a large one.
+ */
+#include <config.h>
+
+#include "responder/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "responder/answer.h"
+
+#define BODY_KEEP (64 * 1024) /* bytes of buffer a thread keeps for the next */
+
+enum err call_db(struct call *c, struct db **out)
+{
+	struct seat *seat = c->seat;
+
+	if (!seat->db) {
+		enum err e = db_open(&seat->service->db_conf, DB_READER, &seat->db,
+		                     &c->why);
+
+		if (e) {
+			answer_store_error(c, e);
+			return e;
+		}
+	}
+	*out = seat->db;
+	return ERR_OK;
+}
+
+struct xfer_line *call_line(struct call *c)
+{
+	struct seat *seat = c->seat;
+
+	if (!seat->line)
+		seat->line = xfer_line_new();
+	if (!seat->line)
+		answer_fault(c, FAULT_INTERNAL, "out of memory");
+	return seat->line;
+}
+
+struct span call_header(const struct call *c, const char *name)
+{
+	struct span s = span_trim(span_of(fcgx_param(c->req, name)));
+
+	return s.len ? s : (struct span){ 0 };
+}
+
+struct job_view call_view(const struct call *c)
+{
+	const struct conf *conf = c->seat->service->conf;
+
+	return (struct job_view){ .public_url = conf->public_url,
+		                      .now_ms = clock_wall_ms(),
+		                      .inline_max = conf->inline_max };
+}
+
+static int hex_digit(char ch)
+{
+	if (ch >= '0' && ch <= '9')
+		return ch - '0';
+	if (ch >= 'a' && ch <= 'f')
+		return ch - 'a' + 10;
+	if (ch >= 'A' && ch <= 'F')
+		return ch - 'A' + 10;
+	return -1;
+}
+
+/* The byte that "%41" stands for; -1: not an escape. */
+static int unescape(struct span s)
+{
+	int high, low;
+
+	if (s.len < 3)
+		return -1;
+	high = hex_digit(s.p[1]);
+	low = hex_digit(s.p[2]);
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+static enum err percent_decode(struct span s, char **out)
+{
+	char *text = malloc(s.len + 1);
+	size_t n = 0;
+
+	if (!text)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < s.len; i++) {
+		int byte = (unsigned char)s.p[i];
+
+		if (byte == '%') {
+			byte = unescape((struct span){ s.p + i, s.len - i });
+			i += 2;
+		}
+		if (byte <= 0) {
+			free(text);
+			return ERR_INVAL;
+		}
+		text[n++] = (char)byte;
+	}
+	text[n] = '\0';
+	*out = text;
+	return ERR_OK;
+}
+
+enum err call_query_next(struct span *query, struct span *name, char **value)
+{
+	struct span piece, key;
+
+	do {
+		if (!span_cut(query, '&', &piece))
+			return ERR_NOENT;
+	} while (!piece.len);
+	if (!span_cut(&piece, '=', &key))
+		return ERR_NOENT;
+	*name = key;
+	return percent_decode(piece, value);
+}
+
+void seat_tidy(struct seat *s)
+{
+	if (s->body.cap > BODY_KEEP)
+		buf_done(&s->body);
+	else
+		buf_clear(&s->body);
+}
+
+void seat_done(struct seat *s)
+{
+	db_close(s->db);
+	xfer_line_free(s->line);
+	buf_done(&s->body);
+	s->db = NULL;
+	s->line = NULL;
+}

@@ -1,0 +1,94 @@
+/*
+ * call.h - one request in the hands of one thread, and what it may use.
+ *
+ * Every handler has the same shape: void handler(struct call *). It answers
+ * (answer.h), or passes on (pass.h), or parks the request (lot.h) and sets
+ * `req` to NULL; whoever called it ends what is left.
+ */
+#ifndef FOREMAN_RESPONDER_CALL_H
+#define FOREMAN_RESPONDER_CALL_H
+
+#include "base/attr.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "base/ulid.h"
+#include "core/conf.h"
+#include "core/job.h"
+#include "fcgi/fcgx.h"
+#include "http/xfer.h"
+#include "store/db.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct group;
+struct guard;
+struct health;
+struct lot;
+struct route;
+
+/* What all requests of one responder share. */
+struct service {
+	const struct conf *conf;
+	struct db_conf db_conf;
+	struct group *group;
+	struct guard *guard;
+	struct lot *lot;
+	struct health *health;
+};
+
+/* What one thread keeps from request to request. */
+struct seat {
+	const struct service *service;
+	struct db *db;          /* a DB_READER; call_db opens it */
+	struct xfer_line *line; /* call_line makes it */
+	struct buf body;        /* the request's; at most FOREMAN_MAX_BODY */
+};
+
+/* How an error is worded, by the face of foreman it happens on. */
+enum family { FAMILY_OLLAMA, FAMILY_OPENAI, FAMILY_ANTHROPIC, FAMILY_PROBLEM };
+
+struct call {
+	struct seat *seat;
+	struct fcgx *req;        /* NULL: parked, no longer ours */
+	const char *method;
+	struct span path;        /* raw, up to the '?' */
+	struct span query;       /* behind it */
+	enum family family;
+	const struct route *route;
+	struct span id;          /* the path's {id} segment, absent if none */
+	struct span body;        /* read before the handler runs, where routed so */
+	int status;              /* what was answered; 0 = nothing (yet) */
+	char job[ULID_SIZE];     /* the job it is about, "" = none; for the log */
+	struct errtext why;      /* of a failure; for the log */
+	int64_t began_mono_us;
+};
+
+/*
+ * The thread's reading connection, opened at its first use. An error has been
+ * answered; the handler only returns.
+ */
+enum err call_db(struct call *c, struct db **out) MUST_CHECK;
+
+/* The thread's line to the target; NULL (answered) without memory. */
+struct xfer_line *call_line(struct call *c);
+
+/* A header of the request by its CGI name ("HTTP_ACCEPT"); absent if not sent
+ * or empty. */
+struct span call_header(const struct call *c, const char *name);
+
+/* How job objects are rendered in answers given now. */
+struct job_view call_view(const struct call *c);
+
+/*
+ * Cut the next `name=value` off the query. The value is percent-decoded to a
+ * heap copy (free it). ERR_NOENT: no more. ERR_INVAL: a bad escape, or a NUL.
+ */
+enum err call_query_next(struct span *query, struct span *name, char **value) MUST_CHECK;
+
+/* What a request leaves in the seat: a large body's memory is given back. */
+void seat_tidy(struct seat *s);
+void seat_done(struct seat *s);
+
+#endif

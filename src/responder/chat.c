@@ -1,0 +1,180 @@
+/*
+ * chat.c - a waiting client becomes an attended job, and is parked.
+ *
+ * In this order, and no other: attach to the relay, insert the job, nudge,
+ * park. So the worker never sees an attended job whose client it cannot know,
+ * except while the relay is down; then the lot attaches it later.
+ * Until the job is stored, every failure is an answer; after that, closing the
+ * relay connection is what undoes it.
+ */
+#include <config.h>
+
+#include "responder/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "core/limits.h"
+#include "core/request.h"
+#include "responder/answer.h"
+#include "responder/lot.h"
+#include "responder/pass.h"
+#include "responder/relay.h"
+#include "responder/route.h"
+#include "store/group.h"
+#include "store/status.h"
+
+/* --- the line -------------------------------------------------------------- */
+
+static enum err fill_job(struct job *job, const struct call *c,
+                         const struct request *r)
+{
+	job_init(job);
+	str_copy(job->id, sizeof(job->id), c->job);
+	job->state = JOB_QUEUED;
+	job->event_seq = 1;
+	job->attended = true;
+	job->endpoint = strdup(c->route->upstream);
+	job->model = strdup(r->model_raw);
+	job->load_key = strdup(r->load_key);
+	job->created_ms = job->queued_ms = clock_wall_ms();
+	return job->endpoint && job->model && job->load_key ? ERR_OK : ERR_NOMEM;
+}
+
+static enum err store(struct call *c, const struct request *r)
+{
+	struct job job;
+	struct submission sub = { .job = &job, .body = c->body };
+	enum err e = fill_job(&job, c, r);
+
+	if (!e)
+		e = group_submit(c->seat->service->group, &sub, &c->why);
+	job_done(&job);
+	return e;
+}
+
+static void answer_not_stored(struct call *c, enum err e)
+{
+	c->job[0] = '\0';
+	if (e == ERR_LIMIT)
+		answer_fault(c, FAULT_QUEUE_FULL, ANSWER_BUSY_TEXT);
+	else
+		answer_store_error(c, e);
+}
+
+/* Hand the stored job's client to the lot. */
+static void park(struct call *c, const struct request *r, enum endpoint endpoint,
+                 int relay)
+{
+	struct lot *lot = c->seat->service->lot;
+	struct lot_ticket ticket = {
+		.relay = relay,
+		.family = c->family,
+		.ndjson = request_streams(endpoint, r),
+	};
+	enum err e;
+
+	str_copy(ticket.id, sizeof(ticket.id), c->job);
+	/* on its own connection, so that the worker reads ATTACH first */
+	if (relay < 0 || relay_nudge(relay))
+		lot_nudge(lot);
+	e = fcgx_detach(c->req, &ticket.fd, &ticket.fcgi_id);
+	if (e) {
+		fd_close(&relay); /* the worker fails the job */
+		answer_fault(c, FAULT_INTERNAL, "cannot wait in line: %s", err_name(e));
+		return;
+	}
+	c->req = NULL;
+	lot_park(lot, &ticket);
+}
+
+static void wait_in_line(struct call *c, const struct request *r,
+                         enum endpoint endpoint)
+{
+	int relay = -1;
+	enum err e;
+
+	ulid_new(c->job);
+	if (relay_attach(c->seat->service->conf->relay, c->job, &relay))
+		relay = -1;
+	e = store(c, r);
+	if (!e) {
+		park(c, r, endpoint, relay);
+		return;
+	}
+	fd_close(&relay);
+	answer_not_stored(c, e);
+}
+
+/* --- handlers -------------------------------------------------------------- */
+
+/* Read what foreman reads; false: the target is to answer it at once. */
+static bool read_request(struct call *c, struct request *r, enum endpoint *endpoint)
+{
+	struct errtext unused;
+
+	if (endpoint_parse(span_of(c->route->upstream), endpoint) ||
+	    request_read(*endpoint, c->body, r, &unused))
+		return false;
+	if (r->named && r->model.source != MODEL_CLOUD)
+		return true;
+	request_done(r);
+	return false;
+}
+
+void chat_handle(struct call *c)
+{
+	enum endpoint endpoint;
+	struct request r;
+
+	if (!read_request(c, &r, &endpoint)) {
+		pass_through(c, 0);
+		return;
+	}
+	if (r.unload)
+		pass_through(c, LIMIT_PASS_MS);
+	else
+		wait_in_line(c, &r, endpoint);
+	request_done(&r);
+}
+
+/*
+ * An embedding may go past the queue if it cannot cause a load: it is for the
+ * resident embedder, and the worker saw that resident. When no embedder is
+ * configured the operator has said that all of them may.
+ */
+static bool needs_no_turn(struct call *c, const struct request *r)
+{
+	const char *resident = c->seat->service->conf->embed_model;
+	struct status s;
+	struct db *db;
+	bool ready;
+
+	if (!resident)
+		return true;
+	if (!model_same(span_of(r->model_raw), span_of(resident)) || call_db(c, &db) ||
+	    status_read(db, false, &s))
+		return false;
+	ready = s.embed_ready;
+	status_done(&s);
+	return ready;
+}
+
+void chat_embed(struct call *c)
+{
+	enum endpoint endpoint;
+	struct request r;
+
+	if (!read_request(c, &r, &endpoint)) {
+		pass_through(c, LIMIT_EMBED_MS);
+		return;
+	}
+	if (needs_no_turn(c, &r))
+		pass_through(c, LIMIT_EMBED_MS);
+	else if (!c->status)
+		wait_in_line(c, &r, endpoint);
+	request_done(&r);
+}

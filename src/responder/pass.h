@@ -1,0 +1,27 @@
+/*
+ * pass.h - straight to the target, at once and beside the queue.
+ *
+ * The upstream path is the route's constant, the body goes byte for byte, the
+ * reply comes back as it comes: status, headers but the hop-by-hop ones, and
+ * bytes. The client's own Authorization is never forwarded. Each call takes
+ * its thread until the target's answer ends.
+ */
+#ifndef FOREMAN_RESPONDER_PASS_H
+#define FOREMAN_RESPONDER_PASS_H
+
+#include "responder/call.h"
+
+/* Handlers. Unreachable: 503 with Retry-After. */
+void pass_handle(struct call *c);
+/* ... but /api/tags answers from the worker's last known list, and */
+void pass_tags(struct call *c);
+/* ... /api/ps that nothing is loaded, with "Foreman-Target: unreachable". */
+void pass_ps(struct call *c);
+/* Pull, push and the like: 403 unless FOREMAN_MODEL_ADMIN=allow. */
+void pass_admin(struct call *c);
+
+/* For handlers that have read the body and found that it needs no turn.
+ * total_ms bounds the whole exchange; 0: no bound. */
+void pass_through(struct call *c, int total_ms);
+
+#endif

@@ -1,0 +1,245 @@
+## The tests: unit programs, the fake Ollama they and the demo talk to, the
+## system tests (tests/run.sh runs those), and the benchmark.
+
+TEST_EXTENSIONS = .sh
+LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+SH_LOG_DRIVER = $(LOG_DRIVER)
+AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)' builddir='$(builddir)'; \
+	export srcdir builddir;
+
+AM_CPPFLAGS += -I$(top_srcdir)/%D%/unit
+
+## --- unit tests ---------------------------------------------------------------
+## tests/unit/LAYER/test_NOUN.c mirrors src/LAYER/NOUN.c. Each program is made
+## of the one file its name gives and links its layer, which brings what is left
+## of it and nothing else: a call to the right does not link.
+
+unit_base = \
+	%D%/unit/base/test_buf \
+	%D%/unit/base/test_clock \
+	%D%/unit/base/test_err \
+	%D%/unit/base/test_fd \
+	%D%/unit/base/test_jscan \
+	%D%/unit/base/test_json \
+	%D%/unit/base/test_log \
+	%D%/unit/base/test_sha \
+	%D%/unit/base/test_sig \
+	%D%/unit/base/test_str \
+	%D%/unit/base/test_ulid
+
+unit_core = \
+	%D%/unit/core/test_conf \
+	%D%/unit/core/test_frame \
+	%D%/unit/core/test_job \
+	%D%/unit/core/test_model \
+	%D%/unit/core/test_order \
+	%D%/unit/core/test_request \
+	%D%/unit/core/test_retry
+
+unit_store = \
+	%D%/unit/store/test_artifact \
+	%D%/unit/store/test_db \
+	%D%/unit/store/test_gate \
+	%D%/unit/store/test_group \
+	%D%/unit/store/test_look \
+	%D%/unit/store/test_outbox \
+	%D%/unit/store/test_queue \
+	%D%/unit/store/test_schema \
+	%D%/unit/store/test_status
+
+unit_http = \
+	%D%/unit/http/test_guard \
+	%D%/unit/http/test_loop \
+	%D%/unit/http/test_xfer
+
+unit_fcgi = \
+	%D%/unit/fcgi/test_fcgx \
+	%D%/unit/fcgi/test_stream
+
+unit_responder = \
+	%D%/unit/responder/test_answer \
+	%D%/unit/responder/test_call \
+	%D%/unit/responder/test_chat \
+	%D%/unit/responder/test_guest \
+	%D%/unit/responder/test_health \
+	%D%/unit/responder/test_jobs \
+	%D%/unit/responder/test_lot \
+	%D%/unit/responder/test_pass \
+	%D%/unit/responder/test_pool \
+	%D%/unit/responder/test_relay \
+	%D%/unit/responder/test_route \
+	%D%/unit/responder/test_serve \
+	%D%/unit/responder/test_submit
+
+unit_worker = \
+	%D%/unit/worker/test_deliver \
+	%D%/unit/worker/test_drain \
+	%D%/unit/worker/test_embed \
+	%D%/unit/worker/test_header \
+	%D%/unit/worker/test_relay \
+	%D%/unit/worker/test_reply \
+	%D%/unit/worker/test_run \
+	%D%/unit/worker/test_target \
+	%D%/unit/worker/test_upkeep \
+	%D%/unit/worker/test_verdict
+
+unit_tests = $(unit_base) $(unit_core) $(unit_store) $(unit_http) \
+	$(unit_fcgi) $(unit_responder) $(unit_worker)
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+
+## base is the default; every other layer's programs name it.
+LDADD = libbase.la
+
+%C%_unit_core_test_conf_LDADD = libcore.la
+%C%_unit_core_test_frame_LDADD = libcore.la
+%C%_unit_core_test_job_LDADD = libcore.la
+%C%_unit_core_test_model_LDADD = libcore.la
+%C%_unit_core_test_order_LDADD = libcore.la
+%C%_unit_core_test_request_LDADD = libcore.la
+%C%_unit_core_test_retry_LDADD = libcore.la
+
+%C%_unit_store_test_artifact_LDADD = libstore.la
+%C%_unit_store_test_db_LDADD = libstore.la
+%C%_unit_store_test_gate_LDADD = libstore.la
+%C%_unit_store_test_group_LDADD = libstore.la
+%C%_unit_store_test_look_LDADD = libstore.la
+%C%_unit_store_test_outbox_LDADD = libstore.la
+%C%_unit_store_test_queue_LDADD = libstore.la
+%C%_unit_store_test_schema_LDADD = libstore.la
+%C%_unit_store_test_status_LDADD = libstore.la
+
+%C%_unit_http_test_guard_LDADD = libhttp.la
+%C%_unit_http_test_loop_LDADD = libhttp.la
+%C%_unit_http_test_xfer_LDADD = libhttp.la
+
+%C%_unit_fcgi_test_fcgx_LDADD = libfastcgi.la
+%C%_unit_fcgi_test_stream_LDADD = libfastcgi.la
+
+%C%_unit_responder_test_answer_LDADD = libresponder.la
+%C%_unit_responder_test_call_LDADD = libresponder.la
+%C%_unit_responder_test_chat_LDADD = libresponder.la
+%C%_unit_responder_test_guest_LDADD = libresponder.la
+%C%_unit_responder_test_health_LDADD = libresponder.la
+%C%_unit_responder_test_jobs_LDADD = libresponder.la
+%C%_unit_responder_test_lot_LDADD = libresponder.la
+%C%_unit_responder_test_pass_LDADD = libresponder.la
+%C%_unit_responder_test_pool_LDADD = libresponder.la
+%C%_unit_responder_test_relay_LDADD = libresponder.la
+%C%_unit_responder_test_route_LDADD = libresponder.la
+%C%_unit_responder_test_serve_LDADD = libresponder.la
+%C%_unit_responder_test_submit_LDADD = libresponder.la
+
+%C%_unit_worker_test_deliver_LDADD = libworker.la
+%C%_unit_worker_test_drain_LDADD = libworker.la
+%C%_unit_worker_test_embed_LDADD = libworker.la
+%C%_unit_worker_test_header_LDADD = libworker.la
+%C%_unit_worker_test_relay_LDADD = libworker.la
+%C%_unit_worker_test_reply_LDADD = libworker.la
+%C%_unit_worker_test_run_LDADD = libworker.la
+%C%_unit_worker_test_target_LDADD = libworker.la
+%C%_unit_worker_test_upkeep_LDADD = libworker.la
+%C%_unit_worker_test_verdict_LDADD = libworker.la
+
+EXTRA_DIST += %D%/unit/t.h %D%/unit/store/store.h
+
+## --- what a linker cannot see: which way the includes point -------------------
+dist_check_SCRIPTS += %D%/layers.sh
+TESTS += %D%/layers.sh
+
+## --- the fake Ollama ----------------------------------------------------------
+noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
+%C%_fake_ollama_fake_ollama_SOURCES = \
+	%D%/fake-ollama/api.c %D%/fake-ollama/api.h \
+	%D%/fake-ollama/ask.c %D%/fake-ollama/ask.h \
+	%D%/fake-ollama/faults.c %D%/fake-ollama/faults.h \
+	%D%/fake-ollama/gate.c %D%/fake-ollama/gate.h \
+	%D%/fake-ollama/gojson.c %D%/fake-ollama/gojson.h \
+	%D%/fake-ollama/head.c %D%/fake-ollama/head.h \
+	%D%/fake-ollama/http.c %D%/fake-ollama/http.h \
+	%D%/fake-ollama/journal.c %D%/fake-ollama/journal.h \
+	%D%/fake-ollama/loop.c %D%/fake-ollama/loop.h \
+	%D%/fake-ollama/main.c \
+	%D%/fake-ollama/models.c %D%/fake-ollama/models.h \
+	%D%/fake-ollama/names.c %D%/fake-ollama/names.h \
+	%D%/fake-ollama/reply.c %D%/fake-ollama/reply.h \
+	%D%/fake-ollama/sched.c %D%/fake-ollama/sched.h \
+	%D%/fake-ollama/task.c %D%/fake-ollama/task.h \
+	%D%/fake-ollama/text.c %D%/fake-ollama/text.h
+%C%_fake_ollama_fake_ollama_LDADD = libcore.la -lm
+
+## --- the system tests: real processes, run by tests/run.sh --------------------
+EXTRA_DIST += %D%/run.sh \
+	%D%/system/pytest.ini %D%/system/conftest.py %D%/system/harness.py \
+	%D%/system/test_chat.py %D%/system/test_embed.py %D%/system/test_jobs.py \
+	%D%/system/test_operations.py %D%/system/test_recovery.py \
+	%D%/system/test_webhooks.py
+
+## --- the benchmark: make bench prints the table of docs/performance.md --------
+EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop
+%C%_bench_load_SOURCES = %D%/bench/load.c \
+	%D%/bench/figures.c %D%/bench/figures.h
+%C%_bench_load_LDADD =
+%C%_bench_syncloop_SOURCES = %D%/bench/syncloop.c \
+	%D%/bench/figures.c %D%/bench/figures.h
+%C%_bench_syncloop_LDADD =
+EXTRA_DIST += %D%/bench/run.py %D%/bench/slowsync.c
+CLEANFILES += $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
+
+%D%/bench/slowsync.so: %D%/bench/slowsync.c
+	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(DEFS) $(DEFAULT_INCLUDES) \
+		$(WARN_CFLAGS) -std=gnu11 -O2 -shared -fPIC -o $@ $<
+
+bench: all $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
+	python3 $(top_srcdir)/%D%/bench/run.py --build $(abs_builddir)
+.PHONY: bench
+
+## --- fuzzing: a target per parser ---------------------------------------------
+## With --enable-fuzzing libFuzzer drives them (tests/fuzz/run.sh does all of
+## it); otherwise replay.c does, and their corpora are unit tests.
+fuzz_targets = \
+	%D%/fuzz/fuzz_conf \
+	%D%/fuzz/fuzz_frame \
+	%D%/fuzz/fuzz_guard \
+	%D%/fuzz/fuzz_jscan \
+	%D%/fuzz/fuzz_model \
+	%D%/fuzz/fuzz_request \
+	%D%/fuzz/fuzz_retry \
+	%D%/fuzz/fuzz_str \
+	%D%/fuzz/fuzz_ulid
+
+if FUZZING
+noinst_PROGRAMS += $(fuzz_targets)
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+check_PROGRAMS += $(fuzz_targets)
+TESTS += $(fuzz_targets)
+fuzz_driver = %D%/fuzz/replay.c
+fuzz_ldflags = $(AM_LDFLAGS)
+endif
+
+%C%_fuzz_fuzz_conf_SOURCES = %D%/fuzz/fuzz_conf.c $(fuzz_driver)
+%C%_fuzz_fuzz_conf_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_conf_LDADD = libcore.la
+%C%_fuzz_fuzz_frame_SOURCES = %D%/fuzz/fuzz_frame.c $(fuzz_driver)
+%C%_fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_frame_LDADD = libcore.la
+%C%_fuzz_fuzz_guard_SOURCES = %D%/fuzz/fuzz_guard.c $(fuzz_driver)
+%C%_fuzz_fuzz_guard_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_guard_LDADD = libhttp.la
+%C%_fuzz_fuzz_jscan_SOURCES = %D%/fuzz/fuzz_jscan.c $(fuzz_driver)
+%C%_fuzz_fuzz_jscan_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_model_SOURCES = %D%/fuzz/fuzz_model.c $(fuzz_driver)
+%C%_fuzz_fuzz_model_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_model_LDADD = libcore.la
+%C%_fuzz_fuzz_request_SOURCES = %D%/fuzz/fuzz_request.c $(fuzz_driver)
+%C%_fuzz_fuzz_request_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_request_LDADD = libcore.la
+%C%_fuzz_fuzz_retry_SOURCES = %D%/fuzz/fuzz_retry.c $(fuzz_driver)
+%C%_fuzz_fuzz_retry_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_retry_LDADD = libcore.la
+%C%_fuzz_fuzz_str_SOURCES = %D%/fuzz/fuzz_str.c $(fuzz_driver)
+%C%_fuzz_fuzz_str_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_ulid_SOURCES = %D%/fuzz/fuzz_ulid.c $(fuzz_driver)
+%C%_fuzz_fuzz_ulid_LDFLAGS = $(fuzz_ldflags)
+EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/fuzz.h %D%/fuzz/replay.c %D%/fuzz/corpus

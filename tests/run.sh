@@ -1,0 +1,163 @@
+#!/bin/bash
+# run.sh - everything that must hold, on a Debian with this repository.
+#
+# usage: tests/run.sh [PART...]
+#   asan   build with ASan, UBSan and -Werror; unit and system tests
+#   tsan   build with TSan; unit tests, system tests of what has threads
+#   dist   make distcheck: what is shipped builds, passes and installs by itself
+# All of them without arguments. Installs what is missing, builds below
+# build/tests (or $BUILD), and closes with the line
+#   N passed, N failed, N skipped
+# A sanitizer's report is a failure, whoever wrote it.
+# shellcheck disable=SC2317 # functions are also called through one()
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+top=$PWD
+build=${BUILD:-$top/build/tests}
+jobs=$(nproc)
+passed=0
+failed=0
+skipped=0
+export PYTHONDONTWRITEBYTECODE=1
+
+say() { printf '\n== %s\n' "$*"; }
+
+# one NAME COMMAND...: a step that counts as one test.
+one() {
+    local name=$1 start=$SECONDS log
+    shift
+    log=$build/${name// /-}.log
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok: $name ($((SECONDS - start)) s)"
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $name; the end of $log:"
+        tail -n 60 "$log"
+        return 1
+    fi
+}
+
+# make_programs NAME OPTION...: configure and build in $build/NAME.
+make_programs() (
+    mkdir -p "$build/$1" && cd "$build/$1" && shift || exit
+    "$top/configure" "$@" && make -j"$jobs" && make -j"$jobs" check TESTS=
+)
+
+# count WORD: the number before or after WORD in the text on stdin; 0 if none.
+count() { awk -v word="$1" '{ for (i = 1; i <= NF; i++) { w = $i
+    gsub(/[,:]/, "", w); if (w == word) n += $(i + (word ~ /^[A-Z]/ ? 1 : -1)) } }
+    END { print n + 0 }'; }
+
+# unit NAME: make check in $build/NAME, its TAP cases summed.
+unit() {
+    local dir=$build/$1 log=$build/$1-unit.log summary
+    say "unit tests, $1"
+    make -C "$dir" -j"$jobs" check >"$log" 2>&1
+    summary=$(grep -E '^# (PASS|FAIL|XPASS|ERROR|SKIP|XFAIL): ' "$log")
+    if [ -z "$summary" ]; then
+        failed=$((failed + 1))
+        tail -n 40 "$log"
+        return
+    fi
+    grep -E '^(FAIL|ERROR|XPASS):' "$log"
+    grep -qE '^(FAIL|ERROR):' "$log" && sed -n '/not ok\|^# tests/p' "$dir/test-suite.log"
+    tally "$(count PASS <<<"$summary")" \
+        $(($(count FAIL <<<"$summary") + $(count ERROR <<<"$summary") +
+            $(count XPASS <<<"$summary"))) "$(count SKIP <<<"$summary")"
+}
+
+# system NAME [MARK]: the system tests against $build/NAME's programs.
+system() {
+    local log=$build/$1-system.log last
+    say "system tests, $1"
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q --build="$build/$1" \
+        ${2:+-m "$2"} "$top/tests/system" 2>&1 | tee "$log" |
+        grep -vE '^\.* *\[ *[0-9]+%\]$'
+    last=$(tail -n 1 "$log")
+    case $last in
+    *passed* | *failed* | *error*)
+        tally "$(count passed <<<"$last")" \
+            $(($(count failed <<<"$last") + $(count error <<<"$last") +
+                $(count errors <<<"$last"))) "$(count skipped <<<"$last")"
+        ;;
+    *) failed=$((failed + 1)) ;;
+    esac
+}
+
+tally() {
+    echo "$1 passed, $2 failed, $3 skipped"
+    passed=$((passed + $1))
+    failed=$((failed + $2))
+    skipped=$((skipped + $3))
+}
+
+# no_reports NAME: nothing was written by a sanitizer during the unit tests.
+# (Each system test looks after its own daemons' reports.)
+no_reports() { ! tail -n 60 "$build/$1".report.* 2>/dev/null; }
+
+sanitize() {
+    local to=log_path=$build/$1.report
+    rm -f "$build/$1".report.*
+    export ASAN_OPTIONS=$to:detect_stack_use_after_return=1:strict_string_checks=1
+    export UBSAN_OPTIONS=$to:print_stacktrace=1
+    export TSAN_OPTIONS=$to:second_deadlock_stack=1
+}
+
+part_asan() {
+    say "programs with ASan and UBSan"
+    one "asan build" make_programs asan --enable-werror --enable-asan \
+        CFLAGS='-O1 -g' || return
+    sanitize asan
+    unit asan
+    system asan
+    one "asan is quiet" no_reports asan
+}
+
+part_tsan() {
+    say "programs with TSan"
+    one "tsan build" make_programs tsan --enable-werror --enable-tsan \
+        CFLAGS='-O1 -g' || return
+    sanitize tsan
+    unit tsan
+    system tsan threads
+    one "tsan is quiet" no_reports tsan
+}
+
+part_dist() {
+    say "what is shipped"
+    unset ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
+    one "dist build" make_programs dist --enable-werror &&
+        one "distcheck" make -C "$build/dist" -j"$jobs" distcheck
+}
+
+# The last line comes whatever happens, and says what the status says.
+close() {
+    echo
+    echo "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    exit
+}
+
+[ $# -gt 0 ] || set -- asan tsan dist
+for part in "$@"; do
+    case $part in
+    asan | tsan | dist) ;;
+    *) echo "usage: $0 [asan] [tsan] [dist]" >&2; exit 64 ;;
+    esac
+done
+
+mkdir -p "$build"
+deploy/deps.sh build run test || { failed=1; close; }
+one "autoreconf" autoreconf -fi || close
+one "shellcheck" shellcheck deploy/*.sh tests/*.sh .ci/run
+one "Caddyfile" caddy validate --adapter caddyfile --config Caddyfile
+for part in "$@"; do
+    case $part in
+    asan) part_asan ;;
+    tsan) part_tsan ;;
+    dist) part_dist ;;
+    esac
+done
+close

@@ -1,0 +1,59 @@
+"""Fixtures: `foreman(...)` starts a service for the test and stops it after."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "deploy"))
+
+from harness import SECRET, Service  # noqa: E402
+from receiver import Receiver  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--build", default=os.getcwd(), help="where the programs are")
+
+
+@pytest.fixture
+def build(request):
+    return os.path.abspath(request.config.getoption("--build"))
+
+
+@pytest.fixture
+def foreman(build):
+    """A function that starts a service with the settings and fake flags given."""
+    services = []
+
+    def start(fake=(), **settings):
+        service = Service(build, fake, **settings)
+        services.append(service)
+        return service.start()
+
+    yield start
+    wrong = [text for service in services for text in service.stop()]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def receiver():
+    """A function that starts a webhook receiver which knows SECRET."""
+    receivers = []
+
+    def start(answers=None):
+        receivers.append(Receiver(SECRET, answers=answers))
+        return receivers[-1]
+
+    yield start
+    for r in receivers:
+        r.close()
+
+
+@pytest.fixture
+def tell(capsys):
+    """Print a figure where the reader of the run sees it."""
+    def say(text):
+        with capsys.disabled():
+            print(f"\n    {text}", flush=True)
+    return say

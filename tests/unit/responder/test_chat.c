@@ -1,0 +1,226 @@
+/*
+ * test_chat.c - which requests wait in line, and which go straight on.
+ */
+#include <config.h>
+
+#include "responder/chat.h"
+
+#include "stage.h"
+#include "store/look.h"
+
+#define CHAT "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define REPLY "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" \
+	"Content-Length: 9\r\nConnection: close\r\n\r\n{\"ok\":1}\n"
+
+/* The only job of the queue; job.id is empty when there is none. */
+static struct job only_job(void)
+{
+	struct look_filter all = { .any_state = true, .limit = 2 };
+	struct job *jobs, one = { 0 };
+	char next[ULID_SIZE];
+	size_t count;
+
+	job_init(&one);
+	STAGE_MUST(!look_jobs(stage.worker_db, &all, &jobs, &count, next));
+	STAGE_MUST(count <= 1);
+	if (count)
+		one = jobs[0];
+	free(jobs);
+	return one;
+}
+
+static bool nothing_is_queued(void)
+{
+	struct job job = only_job();
+	bool none = job.id[0] == '\0';
+
+	job_done(&job);
+	return none;
+}
+
+/* The request waits in the lot, as a job: true, and it leaves again. */
+static bool waits(const char *path, const char *body)
+{
+	struct job job;
+	bool ok;
+
+	stage.web = stage_send("POST", path, NULL, body, true);
+	job = only_job();
+	ok = job.attended && strcmp(job.endpoint, path) == 0;
+	job_done(&job);
+	return ok;
+}
+
+static bool is_passed_on(const char *path, const char *body)
+{
+	struct said a;
+
+	stage_target_says(REPLY);
+	a = stage_ask("POST", path, NULL, body);
+	return a.status == 200 && strcmp(a.body, "{\"ok\":1}\n") == 0 &&
+	       strstr(stage_target_heard(), path) != NULL &&
+	       strstr(stage_target_heard(), body) != NULL && nothing_is_queued();
+}
+
+/* --- the line ----------------------------------------------------------------------- */
+
+static void a_chat_attaches_and_only_then_is_a_job_and_a_nudge(void)
+{
+	struct frame f;
+	struct buf heard;
+	struct job job;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 1 << 20);
+	stage.web = stage_send("POST", "/api/chat", NULL, CHAT, true);
+	relay = stage_accept_relay();
+	REQUIRE(relay >= 0);
+	job = only_job();
+	CHECK(job.attended);
+	CHECK_INT(job.state, JOB_QUEUED);
+	CHECK_STR(job.endpoint, "/api/chat");
+	CHECK_STR(job.model, "m");
+	CHECK_STR(job.load_key, "m:latest");
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_HELLO);
+	f = stage_hear(relay, &heard);
+	CHECK_INT(f.type, FRAME_ATTACH);
+	CHECK_INT(f.role, FRAME_OWNER);
+	CHECK_STR(f.id, job.id);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_NUDGE);
+	/* the client leaves: nothing but the end of the connection says so */
+	fd_close(&stage.web);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_TYPE_COUNT);
+	job_done(&job);
+	buf_done(&heard);
+	close(relay);
+	stage_down();
+}
+
+static void without_a_worker_it_waits_all_the_same(void)
+{
+	stage_up(NULL);
+	fd_close(&stage.relay);
+	unlink(stage.relay_path);
+	CHECK(waits("/api/chat", CHAT));
+	stage_down();
+}
+
+static void a_generate_waits(void)
+{
+	stage_up(NULL);
+	CHECK(waits("/api/generate", "{\"model\":\"m\",\"prompt\":\"x\"}"));
+	stage_down();
+}
+
+static void a_load_without_work_waits_as_it_needs_the_slot(void)
+{
+	stage_up(NULL);
+	CHECK(waits("/api/chat", "{\"model\":\"m\"}"));
+	stage_down();
+}
+
+static void a_full_line_is_refused_in_ollamas_words_and_stores_nothing(void)
+{
+	struct said a;
+	struct job job;
+
+	stage_up("FOREMAN_MAX_QUEUE=1", NULL);
+	CHECK(waits("/api/chat", CHAT));
+	a = stage_ask("POST", "/api/chat", NULL, CHAT);
+	CHECK_INT(a.status, 503);
+	CHECK_STR(a.body, "{\"error\":\"server busy, please try again.  "
+	                  "maximum pending requests exceeded\"}");
+	CHECK(strstr(a.headers, "Retry-After: ") != NULL);
+	job = only_job();
+	CHECK(job.id[0] != '\0');
+	job_done(&job);
+	stage_down();
+}
+
+/* --- past it ------------------------------------------------------------------------- */
+
+static void what_the_target_cannot_parse_it_answers_itself(void)
+{
+	static const char *const bodies[] = { "", " ", "{", "[]", "hello", "{\"model\":1}",
+		                                  "{\"model\":\"m\",\"stream\":\"no\"}" };
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+		if (!CHECK(is_passed_on("/api/chat", bodies[i])))
+			printf("# %s\n", bodies[i]);
+	stage_down();
+}
+
+static void what_names_no_model_is_passed_on(void)
+{
+	stage_up(NULL);
+	CHECK(is_passed_on("/api/chat", "{}"));
+	CHECK(is_passed_on("/api/generate", "{\"model\":\"a b\"}"));
+	stage_down();
+}
+
+static void an_unload_and_a_cloud_model_need_no_turn(void)
+{
+	stage_up(NULL);
+	CHECK(is_passed_on("/api/chat", "{\"model\":\"m\",\"keep_alive\":0}"));
+	CHECK(is_passed_on("/api/generate", "{\"model\":\"m\",\"keep_alive\":\"0s\"}"));
+	CHECK(is_passed_on("/api/chat", "{\"model\":\"m:cloud\",\"messages\":[{}]}"));
+	stage_down();
+}
+
+/* --- embeddings ------------------------------------------------------------------------ */
+
+static void without_an_embedder_every_embedding_goes_straight_on(void)
+{
+	stage_up(NULL);
+	CHECK(is_passed_on("/api/embed", "{\"model\":\"e\",\"input\":\"x\"}"));
+	CHECK(is_passed_on("/api/embeddings", "{\"model\":\"e\",\"prompt\":\"x\"}"));
+	stage_down();
+}
+
+static void the_resident_embedder_goes_straight_on(void)
+{
+	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
+	                                    .target = TARGET_UP, .embed_ready = true });
+	CHECK(is_passed_on("/api/embed", "{\"model\":\"E:latest\",\"input\":\"x\"}"));
+	CHECK(is_passed_on("/api/embed", "{"));
+	stage_down();
+}
+
+static void an_embedder_that_is_not_resident_waits(void)
+{
+	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
+	CHECK(waits("/api/embed", "{\"model\":\"e\",\"input\":\"x\"}"));
+	stage_down();
+}
+
+static void another_embedder_waits(void)
+{
+	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
+	                                    .target = TARGET_UP, .embed_ready = true });
+	CHECK(waits("/api/embed", "{\"model\":\"other\",\"input\":\"x\"}"));
+	stage_down();
+}
+
+int main(void)
+{
+	static const struct t_case cases[] = {
+		T(a_chat_attaches_and_only_then_is_a_job_and_a_nudge),
+		T(without_a_worker_it_waits_all_the_same),
+		T(a_generate_waits),
+		T(a_load_without_work_waits_as_it_needs_the_slot),
+		T(a_full_line_is_refused_in_ollamas_words_and_stores_nothing),
+		T(what_the_target_cannot_parse_it_answers_itself),
+		T(what_names_no_model_is_passed_on),
+		T(an_unload_and_a_cloud_model_need_no_turn),
+		T(without_an_embedder_every_embedding_goes_straight_on),
+		T(the_resident_embedder_goes_straight_on),
+		T(an_embedder_that_is_not_resident_waits),
+		T(another_embedder_waits),
+	};
+
+	return t_run(cases, ARRAY_LEN(cases));
+}

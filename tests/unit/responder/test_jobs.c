@@ -1,0 +1,534 @@
+/*
+ * test_jobs.c - submitted jobs: shown, listed, cancelled, fetched.
+ */
+#include <config.h>
+
+#include "responder/jobs.h"
+
+#include "base/json.h"
+#include "stage.h"
+
+#define JOB "{\"request\":{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}}"
+#define UNKNOWN "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+
+/* A member of a JSON text as text: "id", "webhook.url"; "" if it is not there. */
+static const char *member(const char *json, const char *path)
+{
+	static char value[600];
+	struct span rest = span_of(path), name;
+	cJSON *tree = NULL;
+	const cJSON *at;
+	char *text;
+
+	value[0] = '\0';
+	if (json_parse(span_of(json), &tree, NULL))
+		return "not JSON";
+	at = tree;
+	while (span_cut(&rest, '.', &name)) {
+		char *key = span_dup(name);
+
+		at = cJSON_GetObjectItemCaseSensitive(at, key);
+		free(key);
+	}
+	text = at ? json_text(at) : NULL;
+	snprintf(value, sizeof(value), "%s", text ? text : "");
+	free(text);
+	cJSON_Delete(tree);
+	return value;
+}
+
+/* Submit and return the id. */
+static const char *submit(const char *body)
+{
+	static char id[ULID_SIZE];
+	struct said a = stage_ask("POST", "/jobs", NULL, body);
+
+	STAGE_MUST(a.status == 202);
+	snprintf(id, sizeof(id), "%.26s", member(a.body, "id") + 1);
+	return id;
+}
+
+static struct said ask(const char *method, const char *fmt, const char *id)
+{
+	char uri[128];
+	struct span rest = span_of(fmt), before;
+
+	span_cut(&rest, '@', &before);
+	snprintf(uri, sizeof(uri), "%.*s%s%.*s", (int)before.len, before.p, id,
+	         (int)rest.len, rest.len ? rest.p : "");
+	return stage_ask(method, uri, NULL, NULL);
+}
+
+/* --- submitting ----------------------------------------------------------------------- */
+
+static void a_job_is_accepted_with_its_place_and_its_object(void)
+{
+	struct said a;
+	char location[64];
+
+	stage_up(NULL);
+	a = stage_ask("POST", "/jobs", NULL, JOB);
+	CHECK_INT(a.status, 202);
+	snprintf(location, sizeof(location), "Location: /jobs/%.26s\r\n",
+	         member(a.body, "id") + 1);
+	CHECK(strstr(a.headers, location) != NULL);
+	CHECK(strstr(a.headers, "Retry-After: ") != NULL);
+	CHECK_STR(member(a.body, "state"), "\"queued\"");
+	CHECK_STR(member(a.body, "position"), "1");
+	CHECK_STR(member(a.body, "waiting_on"), "\"worker\"");
+	CHECK_STR(member(a.body, "seq"), "1");
+	CHECK_STR(member(a.body, "attended"), "false");
+	stage_down();
+}
+
+static void a_job_nudges_the_worker(void)
+{
+	struct buf heard;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 4096);
+	submit(JOB);
+	relay = stage_accept_relay();
+	REQUIRE(relay >= 0);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_HELLO);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_NUDGE);
+	close(relay);
+	buf_done(&heard);
+	stage_down();
+}
+
+static void a_webhook_is_owed_from_the_start_if_it_is_wanted(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_WEBHOOK_URL=http://d.example/", NULL);
+	a = stage_ask("POST", "/jobs", NULL, JOB);
+	CHECK_STR(member(a.body, "webhook.url"), "\"http://d.example/\"");
+	CHECK_STR(member(a.body, "webhook.pending"), "1");
+	a = stage_ask("POST", "/jobs", NULL,
+	              "{\"request\":{\"model\":\"m\"},\"webhook\":{\"events\":[\"done\"]}}");
+	CHECK_STR(member(a.body, "webhook.pending"), "0");
+	stage_down();
+}
+
+static void too_many_jobs_are_told_to_come_again(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MAX_JOBS=1", NULL);
+	submit(JOB);
+	a = stage_ask("POST", "/jobs", NULL, JOB);
+	CHECK_INT(a.status, 429);
+	CHECK(strstr(a.headers, "Retry-After: ") != NULL);
+	CHECK_STR(member(a.body, "code"), "\"too_many_jobs\"");
+	CHECK_STR(member(a.body, "retryable"), "true");
+	stage_down();
+}
+
+static void what_is_no_job_is_a_problem(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MAX_BODY=4K", NULL);
+	a = stage_ask("POST", "/jobs", NULL, "{}");
+	CHECK_INT(a.status, 400);
+	CHECK(strstr(a.headers, "Content-Type: application/problem+json\r\n") != NULL);
+	CHECK_STR(member(a.body, "detail"), "\"request is required\"");
+	CHECK_INT(stage_ask("POST", "/jobs", "HTTP_CONTENT_ENCODING=gzip", JOB).status,
+	          415);
+	CHECK_INT(stage_ask("POST", "/jobs", "HTTP_IDEMPOTENCY_KEY=a, b", JOB).status,
+	          400);
+	CHECK_INT(stage_ask("POST", "/jobs", "HTTP_IDEMPOTENCY_KEY=", JOB).status, 400);
+	CHECK_INT(stage_ask("POST", "/jobs", NULL,
+	                    "{\"request\":{\"model\":\"m\"},\"webhook\":"
+	                    "{\"url\":\"http://127.0.0.1/\"}}").status, 422);
+	stage_down();
+}
+
+static void a_body_over_the_limit_is_413_in_the_paths_own_shape(void)
+{
+	char *body = malloc(4098);
+	struct said a;
+
+	memset(body, ' ', 4097);
+	body[4097] = '\0';
+	stage_up("FOREMAN_MAX_BODY=4K", NULL);
+	a = stage_ask("POST", "/jobs", NULL, body);
+	CHECK_INT(a.status, 413);
+	CHECK_STR(member(a.body, "code"), "\"body_too_large\"");
+	a = stage_ask("POST", "/api/chat", NULL, body);
+	CHECK_INT(a.status, 413);
+	CHECK_STR(a.body, "{\"error\":\"the body is larger than 4K\"}");
+	body[4096] = '\0';
+	CHECK_INT(stage_ask("POST", "/jobs", NULL, body).status, 400);
+	free(body);
+	stage_down();
+}
+
+/* --- one job ---------------------------------------------------------------------------- */
+
+static void a_job_is_shown_and_its_state_can_be_asked_after(void)
+{
+	struct said a;
+	const char *id;
+
+	stage_up(NULL);
+	id = submit(JOB);
+	a = ask("GET", "/jobs/@", id);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(a.headers, "ETag: W/\"1\"\r\n") != NULL);
+	CHECK(strstr(a.headers, "Retry-After: ") != NULL);
+	CHECK_STR(member(a.body, "model"), "\"m\"");
+	a = stage_ask("GET", "/jobs", "HTTP_IF_NONE_MATCH=W/\"1\"", NULL);
+	CHECK_INT(a.status, 200); /* the list has no tag */
+	stage_down();
+}
+
+static void a_tag_that_still_holds_is_304(void)
+{
+	char uri[64];
+	struct said a;
+
+	stage_up(NULL);
+	snprintf(uri, sizeof(uri), "/jobs/%s", submit(JOB));
+	a = stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=W/\"1\"", NULL);
+	CHECK_INT(a.status, 304);
+	CHECK_STR(a.body, "");
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=\"0\", \"1\"", NULL).status, 304);
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=*", NULL).status, 304);
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=W/\"2\"", NULL).status, 200);
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=1", NULL).status, 200);
+	stage_down();
+}
+
+static void ids_are_taken_in_lower_case_and_refused_when_they_are_none(void)
+{
+	static const char *const bad[] = { "x", "01ARZ3NDEKTSV4RRFFQ69G5FA",
+		"01ARZ3NDEKTSV4RRFFQ69G5FAVX", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+		"01ARZ3NDEKTSV4RRFFQ69G5FAU", "01ARZ3NDEKTSV4RRFFQ69G5FA-",
+		"01ARZ3NDEKTSV4RRFFQ69G5FA%56" };
+	char lower[ULID_SIZE];
+	struct said a;
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		a = ask("GET", "/jobs/@", bad[i]);
+		CHECK_INT(a.status, 400);
+		CHECK_STR(member(a.body, "code"), "\"invalid_job_id\"");
+		CHECK_INT(ask("POST", "/jobs/@/cancel", bad[i]).status, 400);
+		CHECK_INT(ask("GET", "/jobs/@/artifacts/response", bad[i]).status, 400);
+	}
+	str_copy(lower, sizeof(lower), submit(JOB));
+	for (char *c = lower; *c; c++)
+		if (*c >= 'A' && *c <= 'Z')
+			*c = (char)(*c - 'A' + 'a');
+	CHECK_INT(ask("GET", "/jobs/@", lower).status, 200);
+	stage_down();
+}
+
+static void an_unknown_job_is_404_everywhere(void)
+{
+	stage_up(NULL);
+	CHECK_INT(ask("GET", "/jobs/@", UNKNOWN).status, 404);
+	CHECK_INT(ask("POST", "/jobs/@/cancel", UNKNOWN).status, 404);
+	CHECK_INT(ask("GET", "/jobs/@/artifacts/response", UNKNOWN).status, 404);
+	stage_down();
+}
+
+static void a_retired_job_is_410_everywhere(void)
+{
+	const char *id;
+	int64_t count;
+
+	stage_up(NULL);
+	id = submit(JOB);
+	stage_run_job(1, "application/json", SPAN_LIT("{}"));
+	STAGE_MUST(!queue_prune(stage.worker_db, clock_wall_ms() + 1000, 10, &count, NULL));
+	CHECK_INT(count, 1);
+	CHECK_INT(ask("GET", "/jobs/@", id).status, 410);
+	CHECK_INT(ask("POST", "/jobs/@/cancel", id).status, 410);
+	CHECK_INT(ask("GET", "/jobs/@/artifacts/response", id).status, 410);
+	stage_down();
+}
+
+static void a_question_foreman_does_not_know_is_refused(void)
+{
+	stage_up(NULL);
+	CHECK_INT(ask("GET", "/jobs/@?wait=1", submit(JOB)).status, 400);
+	stage_down();
+}
+
+/* --- cancelling --------------------------------------------------------------------------- */
+
+static void a_waiting_job_is_cancelled_at_once_and_again(void)
+{
+	struct said a;
+	const char *id;
+
+	stage_up(NULL);
+	id = submit(JOB);
+	a = ask("POST", "/jobs/@/cancel", id);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(member(a.body, "reason"), "\"canceled\"");
+	a = ask("POST", "/jobs/@/cancel", id);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(member(a.body, "seq"), "2");
+	stage_down();
+}
+
+static void a_running_job_is_asked_to_stop(void)
+{
+	struct buf heard;
+	struct frame f;
+	struct said a;
+	struct job job;
+	const char *id;
+	size_t len;
+	char *body;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 1 << 16);
+	id = submit(JOB);
+	STAGE_MUST(!queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &body, &len,
+	                        NULL));
+	a = ask("POST", "/jobs/@/cancel", id);
+	CHECK_INT(a.status, 202);
+	CHECK_STR(member(a.body, "state"), "\"loading\"");
+	relay = stage_accept_relay();
+	REQUIRE(relay >= 0);
+	while ((f = stage_hear(relay, &heard)).type != FRAME_CANCEL)
+		REQUIRE(f.type != FRAME_TYPE_COUNT);
+	CHECK_STR(f.id, id);
+	close(relay);
+	job_done(&job);
+	free(body);
+	buf_done(&heard);
+	stage_down();
+}
+
+/* --- the artifact --------------------------------------------------------------------------- */
+
+static void a_response_is_fetched_with_type_length_and_tag(void)
+{
+	static const char sha[] =
+		"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; /* {} */
+	char uri[128], line[128];
+	struct said a;
+	const char *id;
+
+	stage_up(NULL);
+	id = submit(JOB);
+	CHECK_INT(ask("GET", "/jobs/@/artifacts/response", id).status, 404);
+	stage_run_job(1, "application/x-thing", SPAN_LIT("{}"));
+	a = ask("GET", "/jobs/@/artifacts/response", id);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(a.body, "{}");
+	CHECK(strstr(a.headers, "Content-Type: application/x-thing\r\n") != NULL);
+	CHECK(strstr(a.headers, "Content-Length: 2\r\n") != NULL);
+	snprintf(line, sizeof(line), "ETag: \"%s\"\r\n", sha);
+	CHECK(strstr(a.headers, line) != NULL);
+	snprintf(uri, sizeof(uri), "/jobs/%s/artifacts/response", id);
+	snprintf(line, sizeof(line), "HTTP_IF_NONE_MATCH=\"%s\"", sha);
+	CHECK_INT(stage_ask("GET", uri, line, NULL).status, 304);
+	stage_down();
+}
+
+struct reader {
+	int fd;
+	size_t bytes;          /* of STDOUT records */
+};
+
+/* Somebody has to read while the answer is written: it is larger than what a
+ * connection holds. */
+static void *read_all(void *arg)
+{
+	struct reader *r = arg;
+	struct buf in;
+	ssize_t n;
+
+	buf_init(&in, 1 << 20);
+	do {
+		char *to = buf_reserve(&in, 65536);
+
+		n = read(r->fd, to, 65536);
+		if (n > 0)
+			buf_commit(&in, (size_t)n);
+		for (;;) {
+			const unsigned char *p = (const unsigned char *)in.p;
+			size_t len = in.len < 8 ? 0 : (size_t)(p[4] << 8 | p[5]) + p[6];
+
+			if (in.len < 8 || in.len < 8 + len)
+				break;
+			if (p[1] == 6)
+				r->bytes += len - p[6];
+			buf_consume(&in, 8 + len);
+		}
+	} while (n > 0);
+	buf_done(&in);
+	return NULL;
+}
+
+static void a_response_of_many_chunks_comes_whole(void)
+{
+	size_t size = 2 * LIMIT_ARTIFACT_CHUNK + 7;
+	char *bytes = malloc(size);
+	char uri[128];
+	struct reader reader = { .bytes = 0 };
+	struct buf request;
+	struct fcgx *req;
+	pthread_t thread;
+
+	memset(bytes, 'x', size);
+	stage_up(NULL);
+	snprintf(uri, sizeof(uri), "/jobs/%s/artifacts/response", submit(JOB));
+	stage_run_job(1, "text/plain", (struct span){ bytes, size });
+	STAGE_MUST(!fd_connect_unix(stage.socket_path, false, &reader.fd));
+	buf_init(&request, 1 << 16);
+	stage_request(&request, "GET", uri, NULL, NULL);
+	STAGE_MUST(!fd_write_all(reader.fd, request.p, request.len, 0));
+	shutdown(reader.fd, SHUT_WR);
+	STAGE_MUST(!pthread_create(&thread, NULL, read_all, &reader));
+	STAGE_MUST(!fcgx_accept(stage.listener, &req));
+	serve_request(&stage.seat, req);
+	pthread_join(thread, NULL);
+	CHECK(reader.bytes > size && reader.bytes < size + 512); /* and the head */
+	close(reader.fd);
+	buf_done(&request);
+	free(bytes);
+	stage_down();
+}
+
+/* --- the list ---------------------------------------------------------------------------------- */
+
+static void jobs_are_listed_newest_first_in_pages(void)
+{
+	char ids[3][ULID_SIZE], uri[128];
+	struct said a;
+
+	stage_up(NULL);
+	for (int i = 0; i < 3; i++)
+		str_copy(ids[i], sizeof(ids[i]), submit(JOB));
+	a = stage_ask("GET", "/jobs?limit=2", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(a.body, ids[2]) < strstr(a.body, ids[1]));
+	CHECK(!strstr(a.body, ids[0]));
+	snprintf(uri, sizeof(uri), "\"%s\"", ids[1]);
+	CHECK_STR(member(a.body, "next"), uri);
+	snprintf(uri, sizeof(uri), "/jobs?before=%s&state=queued&model=M%%3alatest", ids[1]);
+	a = stage_ask("GET", uri, NULL, NULL);
+	CHECK(strstr(a.body, ids[0]) != NULL);
+	CHECK(!strstr(a.body, ids[1]));
+	CHECK_STR(member(a.body, "next"), "null");
+	a = stage_ask("GET", "/jobs?state=done", NULL, NULL);
+	CHECK_STR(a.body, "{\"jobs\":[],\"next\":null}");
+	stage_down();
+}
+
+static void bad_questions_are_refused(void)
+{
+	static const char *const bad[] = {
+		"limit=0", "limit=201", "limit=-1", "limit=abc", "limit=", "limit=1&limit=1",
+		"limit=99999999999999999999", "state=foo", "state=", "state=Queued",
+		"before=x", "before=", "model=", "model=a%20b", "x=1", "=1", "limit",
+		"model=%zz", "model=%00",
+	};
+	char uri[128];
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(uri, sizeof(uri), "/jobs?%s", bad[i]);
+		if (!CHECK(stage_ask("GET", uri, NULL, NULL).status == 400))
+			printf("# %s\n", bad[i]);
+	}
+	CHECK_INT(stage_ask("GET", "/jobs?limit=1", NULL, NULL).status, 200);
+	CHECK_INT(stage_ask("GET", "/jobs?limit=200", NULL, NULL).status, 200);
+	CHECK_INT(stage_ask("GET", "/jobs?", NULL, NULL).status, 200);
+	stage_down();
+}
+
+/* --- the queue, and the door -------------------------------------------------------------------- */
+
+static void the_queue_says_who_waits_and_how_the_target_is(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	submit(JOB);
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
+	                                    .target = TARGET_DOWN });
+	a = stage_ask("GET", "/queue", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(member(a.body, "running"), "null");
+	CHECK(strstr(member(a.body, "waiting"), "\"count\":1") != NULL);
+	CHECK_STR(member(a.body, "jobs.queued"), "1");
+	CHECK_STR(member(a.body, "target.state"), "\"unreachable\"");
+	stage_down();
+}
+
+static void a_token_is_asked_of_everybody_but_the_health_check(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_API_TOKEN=s3cret-s3cret-s3cret", NULL);
+	a = stage_ask("GET", "/jobs", NULL, NULL);
+	CHECK_INT(a.status, 401);
+	CHECK(strstr(a.headers, "WWW-Authenticate: Bearer\r\n") != NULL);
+	CHECK_INT(stage_ask("GET", "/nope", NULL, NULL).status, 401);
+	CHECK_INT(stage_ask("PUT", "/jobs", NULL, NULL).status, 401);
+	CHECK_INT(stage_ask("GET", "/jobs", "HTTP_AUTHORIZATION=Bearer x", NULL).status, 401);
+	CHECK_INT(stage_ask("GET", "/jobs",
+	                    "HTTP_AUTHORIZATION=Bearer s3cret-s3cret-s3cret", NULL).status,
+	          200);
+	CHECK_INT(stage_ask("GET", "/healthz", NULL, NULL).status, 200);
+	stage_down();
+}
+
+static void other_methods_are_told_which_there_are(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	a = stage_ask("PUT", "/jobs", NULL, NULL);
+	CHECK_INT(a.status, 405);
+	CHECK(strstr(a.headers, "Allow: HEAD, GET, POST\r\n") != NULL);
+	a = stage_ask("OPTIONS", "/api/chat", NULL, NULL);
+	CHECK_INT(a.status, 204);
+	CHECK(strstr(a.headers, "Allow: POST\r\n") != NULL);
+	a = stage_ask("GET", "/api/chat", NULL, NULL);
+	CHECK_INT(a.status, 405);
+	CHECK_STR(a.body, "{\"error\":\"method not allowed\"}");
+	a = stage_ask("GET", "/a\nb", NULL, NULL);
+	CHECK_INT(a.status, 404);
+	stage_down();
+}
+
+int main(void)
+{
+	static const struct t_case cases[] = {
+		T(a_job_is_accepted_with_its_place_and_its_object),
+		T(a_job_nudges_the_worker),
+		T(a_webhook_is_owed_from_the_start_if_it_is_wanted),
+		T(too_many_jobs_are_told_to_come_again),
+		T(what_is_no_job_is_a_problem),
+		T(a_body_over_the_limit_is_413_in_the_paths_own_shape),
+		T(a_job_is_shown_and_its_state_can_be_asked_after),
+		T(a_tag_that_still_holds_is_304),
+		T(ids_are_taken_in_lower_case_and_refused_when_they_are_none),
+		T(an_unknown_job_is_404_everywhere),
+		T(a_retired_job_is_410_everywhere),
+		T(a_question_foreman_does_not_know_is_refused),
+		T(a_waiting_job_is_cancelled_at_once_and_again),
+		T(a_running_job_is_asked_to_stop),
+		T(a_response_is_fetched_with_type_length_and_tag),
+		T(a_response_of_many_chunks_comes_whole),
+		T(jobs_are_listed_newest_first_in_pages),
+		T(bad_questions_are_refused),
+		T(the_queue_says_who_waits_and_how_the_target_is),
+		T(a_token_is_asked_of_everybody_but_the_health_check),
+		T(other_methods_are_told_which_there_are),
+	};
+
+	return t_run(cases, ARRAY_LEN(cases));
+}

@@ -1,0 +1,254 @@
+/*
+ * test_pass.c - what reaches the target and what comes back, and what is said
+ * when it is not there.
+ */
+#include <config.h>
+
+#include "responder/pass.h"
+
+#include "stage.h"
+
+#define TAGS "{\"models\":[{\"name\":\"m:latest\"}]}"
+
+static void heartbeat(enum target_state target, int64_t age_ms)
+{
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms() - age_ms,
+	                                    .target = target });
+}
+
+static void status_headers_and_bytes_are_the_targets(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 418 Short\r\nContent-Type: text/x\r\nX-A: 1\r\n"
+	                  "Connection: close\r\nKeep-Alive: timeout=5\r\n"
+	                  "Status: 200\r\nContent-Length: 3\r\n\r\na\nb");
+	a = stage_ask("GET", "/api/version?x=1", NULL, NULL);
+	CHECK_INT(a.status, 418);
+	CHECK_STR(a.body, "a\nb");
+	CHECK(strstr(a.headers, "Content-Type: text/x\r\n") != NULL);
+	CHECK(strstr(a.headers, "X-A: 1\r\n") != NULL);
+	CHECK(strstr(a.headers, "Content-Length: 3\r\n") != NULL);
+	CHECK(!strcasestr(a.headers, "Connection:"));
+	CHECK(!strcasestr(a.headers, "Keep-Alive:"));
+	CHECK(!strstr(a.headers, "Status: 200"));
+	/* the constant path, without the query */
+	CHECK(strstr(stage_target_heard(), "GET /api/version HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	stage_down();
+}
+
+static void a_client_shows_the_target_only_what_it_may_see(void)
+{
+	const char *heard;
+
+	stage_up("FOREMAN_OLLAMA_TOKEN=t0ken", NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	stage_ask("POST", "/api/show",
+	          "HTTP_AUTHORIZATION=Bearer mine\nHTTP_COOKIE=c\nHTTP_X_A=b\n"
+	          "HTTP_USER_AGENT=GitHubCopilotChat/1\nHTTP_ACCEPT=a/b\n"
+	          "HTTP_CONTENT_TYPE=application/json\nHTTP_ORIGIN=http://localhost\n"
+	          "HTTP_PROXY=http://evil\nHTTP_HOST=h",
+	          "{\"model\":\"m\"}");
+	heard = stage_target_heard();
+	CHECK(strstr(heard, "POST /api/show HTTP/1.1\r\n") == heard);
+	CHECK(strstr(heard, "Authorization: Bearer t0ken\r\n") != NULL);
+	CHECK(strstr(heard, "User-Agent: GitHubCopilotChat/1\r\n") != NULL);
+	CHECK(strstr(heard, "Accept: a/b\r\n") != NULL);
+	CHECK(strstr(heard, "Content-Type: application/json\r\n") != NULL);
+	CHECK(strstr(heard, "Origin: http://localhost\r\n") != NULL);
+	CHECK(strstr(heard, "\r\n\r\n{\"model\":\"m\"}") != NULL);
+	CHECK(!strstr(heard, "mine"));
+	CHECK(!strcasestr(heard, "cookie"));
+	CHECK(!strcasestr(heard, "X-A"));
+	CHECK(!strstr(heard, "evil"));
+	stage_down();
+}
+
+static void a_head_has_the_length_and_no_body(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+	                  "Content-Length: 17\r\n\r\n");
+	a = stage_ask("HEAD", "/", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(a.headers, "Content-Length: 17\r\n") != NULL);
+	CHECK_STR(a.body, "");
+	CHECK(strstr(stage_target_heard(), "HEAD / HTTP/1.1\r\n") == stage_target_heard());
+	stage_down();
+}
+
+static void a_target_that_refuses_is_503_for_now(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 503);
+	CHECK(strstr(a.headers, "Retry-After: ") != NULL);
+	CHECK_STR(a.body, "{\"error\":\"foreman: the target is unreachable\"}");
+	stage_down();
+}
+
+static void a_target_known_to_be_down_is_not_asked(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	heartbeat(TARGET_DOWN, 0);
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 503);
+	CHECK_INT(stage.target_heard.len, 0);
+	/* but the word of a worker that is gone counts for nothing */
+	heartbeat(TARGET_DOWN, LIMIT_HEARTBEAT_STALE_MS);
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	stage_down();
+}
+
+static void nonsense_and_a_lost_answer_are_502(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("hello?\r\n\r\n");
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 502);
+	stage_target_says("");
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 502);
+	stage_down();
+}
+
+static void an_answer_that_breaks_off_stays_short(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	                  "Content-Length: 100\r\n\r\n{\"a\":");
+	a = stage_ask("GET", "/api/version", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(a.headers, "Content-Length: 100\r\n") != NULL);
+	CHECK_STR(a.body, "{\"a\":");
+	stage_down();
+}
+
+static void a_stream_that_breaks_off_ends_with_an_error_line(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MODEL_ADMIN=allow", NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+	                  "Transfer-Encoding: chunked\r\n\r\n"
+	                  "8\r\n{\"a\":1}\n\r\n4\r\n{\"b\"\r\n");
+	a = stage_ask("POST", "/api/pull", NULL, "{\"model\":\"m\"}");
+	CHECK_INT(a.status, 200);
+	CHECK_STR(a.body,
+	          "{\"a\":1}\n{\"b\"\n{\"error\":\"foreman: the target went away\"}\n");
+	CHECK(!strcasestr(a.headers, "Transfer-Encoding"));
+	stage_down();
+}
+
+/* --- tags and ps ------------------------------------------------------------------------ */
+
+static void tags_come_from_the_target_while_it_is_there(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	STAGE_MUST(!status_write_tags(stage.worker_db, TAGS, NULL));
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+	a = stage_ask("GET", "/api/tags", NULL, NULL);
+	CHECK_STR(a.body, "{}");
+	CHECK(!strstr(a.headers, "Foreman-Target"));
+	stage_down();
+}
+
+static void tags_are_the_last_known_while_it_is_not(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	a = stage_ask("GET", "/api/tags", NULL, NULL);
+	CHECK_INT(a.status, 503); /* nothing is known yet */
+	STAGE_MUST(!status_write_tags(stage.worker_db, TAGS, NULL));
+	a = stage_ask("GET", "/api/tags", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(a.body, TAGS);
+	CHECK(strstr(a.headers, "Foreman-Target: unreachable\r\n") != NULL);
+	heartbeat(TARGET_DOWN, 0);
+	a = stage_ask("GET", "/api/tags", NULL, NULL);
+	CHECK_STR(a.body, TAGS);
+	stage_down();
+}
+
+static void nothing_is_loaded_on_a_target_that_is_not_there(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	a = stage_ask("GET", "/api/ps", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK_STR(a.body, "{\"models\":[]}");
+	CHECK(strstr(a.headers, "Foreman-Target: unreachable\r\n") != NULL);
+	stage_down();
+}
+
+/* --- model administration ------------------------------------------------------------------ */
+
+static void administration_is_refused_unless_allowed(void)
+{
+	static const char *const paths[] = { "/api/pull", "/api/push", "/api/create",
+		                                 "/api/copy" };
+	struct said a;
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		a = stage_ask("POST", paths[i], NULL, "{\"model\":\"m\"}");
+		CHECK_INT(a.status, 403);
+		CHECK(strstr(a.body, "{\"error\":\"") == a.body);
+	}
+	CHECK_INT(stage_ask("DELETE", "/api/delete", NULL, "{}").status, 403);
+	CHECK_INT(stage_ask("POST", "/api/blobs/sha256:0", NULL, "x").status, 403);
+	stage_down();
+}
+
+static void allowed_administration_is_passed_on_but_for_blobs(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MODEL_ADMIN=allow", NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	a = stage_ask("DELETE", "/api/delete", NULL, "{\"model\":\"m\"}");
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(stage_target_heard(), "DELETE /api/delete HTTP/1.1\r\n") != NULL);
+	CHECK(strstr(stage_target_heard(), "{\"model\":\"m\"}") != NULL);
+	CHECK_INT(stage_ask("POST", "/api/blobs/sha256:0", NULL, "x").status, 403);
+	stage_down();
+}
+
+int main(void)
+{
+	static const struct t_case cases[] = {
+		T(status_headers_and_bytes_are_the_targets),
+		T(a_client_shows_the_target_only_what_it_may_see),
+		T(a_head_has_the_length_and_no_body),
+		T(a_target_that_refuses_is_503_for_now),
+		T(a_target_known_to_be_down_is_not_asked),
+		T(nonsense_and_a_lost_answer_are_502),
+		T(an_answer_that_breaks_off_stays_short),
+		T(a_stream_that_breaks_off_ends_with_an_error_line),
+		T(tags_come_from_the_target_while_it_is_there),
+		T(tags_are_the_last_known_while_it_is_not),
+		T(nothing_is_loaded_on_a_target_that_is_not_there),
+		T(administration_is_refused_unless_allowed),
+		T(allowed_administration_is_passed_on_but_for_blobs),
+	};
+
+	return t_run(cases, ARRAY_LEN(cases));
+}

@@ -1,0 +1,215 @@
+/*
+ * test_pool.c - the master, with this program as its own child.
+ *
+ * A case runs the master in a process of its own. Its children are this
+ * program again (--child), which sends its process id to the test over the
+ * "listening" socket it was given, says ready, and waits to be told to leave.
+ */
+#include <config.h>
+
+#include "responder/pool.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/sig.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "t.h"
+
+#define PATIENCE_MS 20000
+
+static char self[PATH_MAX];
+static int ours = -1; /* our end of the children's socket */
+static pid_t master;
+
+struct hello {
+	pid_t pid;
+	int event; /* 0: started; else the signal it was told to leave by */
+};
+
+/* --- the child ----------------------------------------------------------------- */
+
+static int be_child(const char *text)
+{
+	struct pool_child c;
+	struct hello hello = { .pid = getpid() };
+	struct pollfd p;
+	int signals;
+
+	sig_block_all();
+	signals = sig_open();
+	if (pool_child_parse(text, &c) || c.parent != getppid())
+		return 70;
+	if (getenv("DIE_EARLY"))
+		return 71;
+	if (send(c.listen_fd, &hello, sizeof(hello), 0) != sizeof(hello))
+		return 72;
+	if (write(c.ready_fd, "r", 1) != 1)
+		return 73;
+	p = (struct pollfd){ .fd = signals, .events = POLLIN };
+	while (!hello.event && poll(&p, 1, -1) > 0)
+		hello.event = sig_next(signals);
+	(void)send(c.listen_fd, &hello, sizeof(hello), 0);
+	return 0;
+}
+
+/* --- the test's side -------------------------------------------------------------- */
+
+static void start(size_t responders)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		abort();
+	fflush(stdout);
+	master = fork();
+	if (master == 0) {
+		struct pool_conf conf = { .program = self, .listen_fd = pair[1],
+			                      .responders = responders };
+
+		close(pair[0]);
+		log_init("test", LOG_ERROR, LOG_LOGFMT);
+		_exit(pool_run(&conf));
+	}
+	close(pair[1]);
+	ours = pair[0];
+}
+
+static struct hello next(void)
+{
+	struct hello h = { 0 };
+	struct pollfd p = { .fd = ours, .events = POLLIN };
+
+	if (poll(&p, 1, PATIENCE_MS) == 1 &&
+	    recv(ours, &h, sizeof(h), 0) == sizeof(h))
+		return h;
+	return (struct hello){ .pid = -1, .event = -1 };
+}
+
+/* The master's exit status, or -1 if it was killed. */
+static int finish(void)
+{
+	int status;
+
+	fd_close(&ours);
+	waitpid(master, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void the_argument_is_read_whole_or_not_at_all(void)
+{
+	static const char *const bad[] = { "", "1", "1,2", "1,2,", "1,2,3,", "1,2,3x",
+		                               "-1,2,3", "1,-1,3", "1,2,0", "a,b,c" };
+	struct pool_child c = { 0 };
+
+	CHECK_INT(pool_child_parse("3,4,5", &c), 0);
+	CHECK_INT(c.listen_fd, 3);
+	CHECK_INT(c.ready_fd, 4);
+	CHECK_INT(c.parent, 5);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		CHECK_INT(pool_child_parse(bad[i], &c), -1);
+}
+
+static void a_stop_is_passed_on_and_waited_for(void)
+{
+	start(2);
+	CHECK_INT(next().event, 0);
+	CHECK_INT(next().event, 0);
+	kill(master, SIGTERM);
+	CHECK_INT(next().event, SIGTERM);
+	CHECK_INT(next().event, SIGTERM);
+	CHECK_INT(finish(), 0);
+}
+
+static void an_interrupt_is_a_stop(void)
+{
+	start(1);
+	CHECK_INT(next().event, 0);
+	kill(master, SIGINT);
+	CHECK_INT(next().event, SIGTERM);
+	CHECK_INT(finish(), 0);
+}
+
+static void a_dead_child_is_replaced(void)
+{
+	struct hello first, second;
+
+	start(1);
+	first = next();
+	REQUIRE(first.pid > 0);
+	kill(first.pid, SIGKILL);
+	second = next();
+	CHECK(second.pid > 0 && second.pid != first.pid);
+	kill(master, SIGTERM);
+	CHECK_INT(next().pid, second.pid);
+	CHECK_INT(finish(), 0);
+}
+
+static void a_reload_starts_the_new_before_the_old_are_told_to_drain(void)
+{
+	struct hello a, b, c;
+
+	start(1);
+	a = next();
+	REQUIRE(a.pid > 0);
+	kill(master, SIGHUP);
+	b = next();
+	CHECK_INT(b.event, 0);
+	CHECK(b.pid != a.pid);
+	c = next();
+	CHECK_INT(c.pid, a.pid);
+	CHECK_INT(c.event, SIGHUP);
+	kill(master, SIGTERM);
+	c = next();
+	CHECK_INT(c.pid, b.pid);
+	CHECK_INT(c.event, SIGTERM);
+	CHECK_INT(finish(), 0);
+}
+
+static void a_master_that_is_killed_takes_its_children_along(void)
+{
+	struct hello a;
+
+	start(1);
+	a = next();
+	REQUIRE(a.pid > 0);
+	kill(master, SIGKILL);
+	CHECK_INT(next().event, SIGTERM);
+	CHECK_INT(finish(), -1);
+}
+
+static void children_that_never_get_ready_do_not_keep_it_from_stopping(void)
+{
+	setenv("DIE_EARLY", "1", 1);
+	start(3);
+	unsetenv("DIE_EARLY");
+	kill(master, SIGTERM);
+	CHECK_INT(finish(), 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct t_case cases[] = {
+		T(the_argument_is_read_whole_or_not_at_all),
+		T(a_stop_is_passed_on_and_waited_for),
+		T(an_interrupt_is_a_stop),
+		T(a_dead_child_is_replaced),
+		T(a_reload_starts_the_new_before_the_old_are_told_to_drain),
+		T(a_master_that_is_killed_takes_its_children_along),
+		T(children_that_never_get_ready_do_not_keep_it_from_stopping),
+	};
+
+	if (argc == 3 && strcmp(argv[1], "--child") == 0)
+		return be_child(argv[2]);
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		return 1;
+	sig_block_all(); /* the masters inherit it, before a case signals them */
+	return t_run(cases, ARRAY_LEN(cases));
+}
