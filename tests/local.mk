@@ -85,6 +85,8 @@ unit_worker = \
 
 unit_tests = $(unit_base) $(unit_core) $(unit_store) $(unit_http) \
 	$(unit_fcgi) $(unit_responder) $(unit_worker)
+## what runs in threads, for TSan (tests/run.sh)
+threaded_tests = $(unit_base) $(unit_store) $(unit_fcgi) $(unit_responder)
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
@@ -141,7 +143,8 @@ LDADD = libbase.la
 %C%_unit_worker_test_upkeep_LDADD = libworker.la
 %C%_unit_worker_test_verdict_LDADD = libworker.la
 
-EXTRA_DIST += %D%/unit/t.h %D%/unit/store/store.h
+EXTRA_DIST += %D%/unit/t.h %D%/unit/store/store.h \
+	%D%/unit/responder/stage.h %D%/unit/worker/world.h
 
 ## --- what a linker cannot see: which way the includes point -------------------
 dist_check_SCRIPTS += %D%/layers.sh

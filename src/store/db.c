@@ -28,7 +28,7 @@
 #define FREE_BYTES_MIN (16 * 1024 * 1024) /* db_writable wants as much */
 #define CHECKPOINT_BUSY_MS 100            /* a reader in the way, gate held */
 
-/* --- opening ---------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------- */
 
 static enum err make_file(const char *path, struct errtext *why)
 {
@@ -202,7 +202,7 @@ void db_close(struct db *db)
 	free(db);
 }
 
-/* --- transactions ----------------------------------------------------------- */
+/* --- transactions ---------------------------------------------------------- */
 
 static enum err take_gate(struct db *db, struct errtext *why)
 {
@@ -293,7 +293,7 @@ enum err db_finish(struct db *db, enum err err, struct errtext *why)
 	return err;
 }
 
-/* --- room and upkeep -------------------------------------------------------- */
+/* --- room and upkeep ------------------------------------------------------- */
 
 enum err db_writable(struct db *db, struct errtext *why)
 {

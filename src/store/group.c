@@ -86,7 +86,7 @@ void group_close(struct group *g)
 	free(g);
 }
 
-/* --- the leader's work ------------------------------------------------------- */
+/* --- the leader's work ----------------------------------------------------- */
 
 /* On disk at once, unless only attended jobs are in it. */
 static enum db_sync sync_for(struct turn *const *batch, size_t count)
@@ -148,7 +148,7 @@ static void serve(struct group *g, struct turn *const *batch, size_t count)
 	}
 }
 
-/* --- the list; with the group's lock held ------------------------------------ */
+/* --- the list; with the group's lock held ---------------------------------- */
 
 static void append(struct group *g, struct turn *t)
 {
@@ -183,8 +183,7 @@ static size_t take_batch(struct group *g, struct turn **batch)
 	return count;
 }
 
-/* --- turns ---------------------------------------------------------------------
- */
+/* --- turns ----------------------------------------------------------------- */
 
 /* The turn may be gone the moment its lock is free again. */
 static void decide(struct turn *t, enum verdict verdict)
@@ -287,7 +286,7 @@ static enum err run_turn(struct group *g, struct turn *t, struct errtext *why)
 	return t->result;
 }
 
-/* --- what callers see --------------------------------------------------------- */
+/* --- what callers see ------------------------------------------------------ */
 
 enum err group_submit(struct group *g, struct submission *sub, struct errtext *why)
 {

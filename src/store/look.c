@@ -20,7 +20,7 @@
 #include "store/row.h"
 #include "store/status.h"
 
-/* --- where a job stands ------------------------------------------------------- */
+/* --- where a job stands ---------------------------------------------------- */
 
 /* What decides on places in line, read once for a whole page; give `status`
  * to status_done whatever read_line answered. */
@@ -143,8 +143,7 @@ static enum err complete(struct db *db, const struct line *line,
 	return err;
 }
 
-/* --- one job --------------------------------------------------------------------
- */
+/* --- one job --------------------------------------------------------------- */
 
 static enum err read_job(struct db *db, const char *id, struct job *out)
 {
@@ -196,8 +195,7 @@ enum err look_job(struct db *db, const char *id, int64_t inline_limit,
 	return ERR_OK;
 }
 
-/* --- pages of jobs
- * ---------------------------------------------------------------- */
+/* --- pages of jobs --------------------------------------------------------- */
 
 /* Is this a load key of the model: its canonical name alone, or options after? */
 static bool is_of_model(const char *load_key, const struct model_name *model)
@@ -323,8 +321,7 @@ enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs
 	return ERR_OK;
 }
 
-/* --- the state of the queue
- * --------------------------------------------------------- */
+/* --- the state of the queue ------------------------------------------------ */
 
 static enum err read_running(struct db *db, struct look_queue *out)
 {

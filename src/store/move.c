@@ -17,7 +17,7 @@
 #include "store/artifact.h"
 #include "store/row.h"
 
-/* --- event and owed webhook -------------------------------------------------- */
+/* --- event and owed webhook ------------------------------------------------ */
 
 enum err move_event(struct db *db, const struct job *job, enum job_reason reason,
                     int64_t at_ms, struct errtext *why)
@@ -59,7 +59,7 @@ enum err move_owe(struct db *db, const struct job *job, const char *body,
 	return sql_run(&q, why);
 }
 
-/* --- the one function that moves ---------------------------------------------- */
+/* --- the one function that moves ------------------------------------------- */
 
 /* A heap copy of at most LIMIT_ERROR_TEXT bytes, cut between characters. */
 static enum err copy_error(const char *error, char **out)

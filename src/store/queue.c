@@ -22,7 +22,7 @@
 #include "store/move.h"
 #include "store/row.h"
 
-/* --- entering ---------------------------------------------------------------- */
+/* --- entering -------------------------------------------------------------- */
 
 static enum err insert_job(struct db *db, struct job *job, struct errtext *why)
 {
@@ -125,7 +125,7 @@ enum err queue_submit(struct db *db, struct submission *const *subs, size_t coun
 	return err;
 }
 
-/* --- choosing ---------------------------------------------------------------- */
+/* --- choosing -------------------------------------------------------------- */
 
 /* One statement, so that the four heads are of one moment. */
 enum err queue_heads(struct db *db, const char *loaded_key, struct order_heads *out)
@@ -245,7 +245,7 @@ static enum err move_now(struct db *db, struct job *job, const struct move *s,
 	return err;
 }
 
-/* --- the arrows --------------------------------------------------------------- */
+/* --- the arrows ------------------------------------------------------------ */
 
 /* The one job `q` finds; ERR_NOENT when there is none. */
 static enum err one_job(struct sql *q, struct job *out, struct errtext *why)
@@ -390,7 +390,7 @@ enum err queue_back(struct db *db, struct job *job, enum job_reason reason,
 	return move_now(db, job, &step, DB_SYNC_NORMAL, why);
 }
 
-/* --- many at once ------------------------------------------------------------- */
+/* --- many at once ---------------------------------------------------------- */
 
 /*
  * Move, one after the other in one transaction, at most `max` of the jobs
@@ -464,7 +464,7 @@ enum err queue_expire(struct db *db, int64_t now_ms, int batch, int64_t *count,
 	return sweep(db, first, now_ms, &step, batch, DB_SYNC_FULL, count, why);
 }
 
-/* --- cancel ------------------------------------------------------------------- */
+/* --- cancel ---------------------------------------------------------------- */
 
 static enum err job_by_id(struct db *db, const char *id, struct job *out,
                           struct errtext *why)
@@ -544,8 +544,7 @@ enum err queue_cancel_wanted(struct db *db, int64_t seq, bool *out)
 	return ERR_OK;
 }
 
-/* --- counting and pruning ------------------------------------------------------
- */
+/* --- counting and pruning -------------------------------------------------- */
 
 enum err queue_count_swap(struct db *db)
 {

@@ -14,7 +14,7 @@
 #include "core/order.h"
 #include "store/db.h"
 
-/* --- entering ------------------------------------------------------------ */
+/* --- entering -------------------------------------------------------------- */
 
 /*
  * What a client wants queued. The caller fills `job` (id, attended, endpoint,
@@ -45,7 +45,7 @@ struct queue_limits {
 enum err queue_submit(struct db *db, struct submission *const *subs, size_t count,
                       const struct queue_limits *limits, struct errtext *why) MUST_CHECK;
 
-/* --- choosing ------------------------------------------------------------ */
+/* --- choosing -------------------------------------------------------------- */
 
 /* The heads order_next wants, for the loaded key (NULL: nothing is loaded;
  * then all are `other`). Held jobs are no heads. O(log n). */
@@ -59,7 +59,7 @@ enum err queue_id(struct db *db, int64_t seq, char id[ULID_SIZE]) MUST_CHECK;
  * clock stepped back) end; *next_ms is the wall time of the next one, 0 none. */
 enum err queue_release_held(struct db *db, int64_t now_ms, int64_t *next_ms) MUST_CHECK;
 
-/* --- moving; each is its own transaction --------------------------------- */
+/* --- moving; each is its own transaction ----------------------------------- */
 
 /* All of them: ERR_STALE as above, ERR_INVAL for a move the table in
  * core/job.c does not have, ERR_FULL, ERR_BUSY, ERR_IO; *job changes with
@@ -132,7 +132,7 @@ enum err queue_cancel_in(struct db *db, const char *id, int64_t now_ms,
  * row is gone. */
 enum err queue_cancel_wanted(struct db *db, int64_t seq, bool *out) MUST_CHECK;
 
-/* --- counting ------------------------------------------------------------ */
+/* --- counting -------------------------------------------------------------- */
 
 /* A model was loaded because another job's turn came: one more swap. */
 enum err queue_count_swap(struct db *db) MUST_CHECK;

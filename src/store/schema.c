@@ -19,7 +19,7 @@
 #define ISO(column) \
 	"strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
 
-/* --- version 1: tables ------------------------------------------------------ */
+/* --- version 1: tables ----------------------------------------------------- */
 
 static const char tables_1[] =
 	"CREATE TABLE jobs ( -- one row per job; small: each move rewrites it\n"
@@ -188,7 +188,7 @@ static const char tables_1[] =
 	"	reply TEXT NOT NULL         -- the target's last /api/tags, verbatim\n"
 	") STRICT;\n";
 
-/* --- version 1: indexes ----------------------------------------------------- */
+/* --- version 1: indexes ---------------------------------------------------- */
 
 static const char indexes_1[] =
 	"CREATE INDEX jobs_claimable -- the next job of a load key\n"
@@ -217,7 +217,7 @@ static const char indexes_1[] =
 	"	ON waiting (attended, head_seq)\n"
 	"	WHERE head_seq IS NOT NULL;\n";
 
-/* --- version 1: triggers ---------------------------------------------------- */
+/* --- version 1: triggers --------------------------------------------------- */
 
 /*
  * Put NEW, which is queued, into the line; take OLD, which was, out of it. jobs
@@ -339,7 +339,7 @@ static const char triggers_1[] =
 	NEXT_WEBHOOK_DUE("OLD.settled_ms")
 	"END;\n";
 
-/* --- version 1: views for people -------------------------------------------- */
+/* --- version 1: views for people ------------------------------------------- */
 
 static const char views_1[] =
 	"CREATE VIEW queue AS -- what waits, in running order as far as one can tell\n"
@@ -396,7 +396,7 @@ static const char views_1[] =
 	"			AS last_used_at\n"
 	"	FROM jobs GROUP BY load_key ORDER BY load_key;\n";
 
-/* --- bringing a file up to date --------------------------------------------- */
+/* --- bringing a file up to date -------------------------------------------- */
 
 struct version {
 	const char *const texts[5]; /* NULL after the last */

@@ -133,7 +133,7 @@ class Service:
             "XDG_CONFIG_HOME": self.dir, "XDG_DATA_HOME": self.dir,
             "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": report + ":print_stacktrace=1",
-            "TSAN_OPTIONS": report + ":second_deadlock_stack=1",
+            "TSAN_OPTIONS": report + ":second_deadlock_stack=1:report_thread_leaks=0",
         }
         env.update(self.settings)
         env.update(more)

@@ -10,6 +10,7 @@ from harness import until
 GAP_MS = 100
 
 
+@pytest.mark.threads
 def test_a_chat_streams_line_by_line_with_its_gaps(foreman):
     f = foreman()
     chat = f.chat(fake_tokens=5, fake_token_ms=GAP_MS)
@@ -115,6 +116,7 @@ def test_an_error_line_is_passed_on(foreman):
     assert json.loads(lines[-1]) == {"error": "it broke"}
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("fault", ["fake_rst_at", "fake_cut_at"])
 def test_a_stream_that_breaks_ends_with_an_error_line(foreman, fault):
     f = foreman()
@@ -135,6 +137,7 @@ def test_a_long_line_arrives_whole(foreman):
     assert json.loads(lines[0])["done"] is False
 
 
+@pytest.mark.threads
 def test_waiting_clients_get_blanks_that_json_ignores(foreman):
     f = foreman(FOREMAN_KEEPALIVE="1s")
     running = f.busy()
@@ -145,6 +148,7 @@ def test_waiting_clients_get_blanks_that_json_ignores(foreman):
     assert [l["done"] for l in lines] == [False, False, True]
 
 
+@pytest.mark.threads
 def test_a_client_that_leaves_the_line_never_reaches_the_target(foreman):
     f = foreman(FOREMAN_KEEPALIVE="1s")
     running = f.busy("a")
@@ -157,6 +161,7 @@ def test_a_client_that_leaves_the_line_never_reaches_the_target(foreman):
     assert not [m for m in f.stats()["loads_by_model"] if m.startswith("b")]
 
 
+@pytest.mark.threads
 def test_a_client_that_leaves_its_answer_stops_the_generation(foreman):
     f = foreman()
     running = f.busy()
@@ -167,6 +172,7 @@ def test_a_client_that_leaves_its_answer_stops_the_generation(foreman):
     until(lambda: f.stats()["running"] == 0, "the target is idle again")
 
 
+@pytest.mark.threads
 def test_a_client_that_does_not_read_holds_nobody_up(foreman):
     f = foreman()
     stalled = f.chat(fake_tokens=200, fake_token_ms=0, fake_line_bytes=50_000)
@@ -192,6 +198,7 @@ def test_someone_who_waits_goes_before_jobs_nobody_waits_for(foreman):
     assert chat["loading_at"] < f.job(job["id"])["loading_at"]
 
 
+@pytest.mark.threads
 def test_a_full_line_answers_503_in_ollamas_words(foreman):
     f = foreman(FOREMAN_MAX_QUEUE="1", FOREMAN_KEEPALIVE="1s")
     running = f.busy()
@@ -204,6 +211,7 @@ def test_a_full_line_answers_503_in_ollamas_words(foreman):
     assert b'"done":true' in waiting.finish().body
 
 
+@pytest.mark.threads
 def test_patience_has_an_end_where_one_is_set(foreman):
     f = foreman(FOREMAN_CHAT_MAX_WAIT="1s", FOREMAN_KEEPALIVE="0")
     running = f.busy()
@@ -213,6 +221,7 @@ def test_patience_has_an_end_where_one_is_set(foreman):
     running.close()
 
 
+@pytest.mark.threads
 def test_two_responders_feed_one_queue(foreman):
     f = foreman(FOREMAN_RESPONDERS="2")
     answers = []

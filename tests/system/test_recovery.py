@@ -102,6 +102,23 @@ def test_every_202_of_a_killed_responder_is_in_the_database(foreman):
     running.close()
 
 
+def test_chats_of_a_killed_responder_are_dropped_and_stopped(foreman):
+    f = foreman(FOREMAN_RESPONDERS="1", FOREMAN_KEEPALIVE="1s")
+    running = f.busy("a")
+    waiting = f.chat("b")
+    [child] = f.responder.children()
+    os.kill(child, signal.SIGKILL)
+    for chat in (running, waiting):
+        assert chat.finish().status == 200
+        assert b'"done":true' not in chat.body
+    until(lambda: f.get("/healthz").status == 200, "another child answers")
+    for chat in (running, waiting):
+        job = f.wait_job(chat.headers["Foreman-Job-Id"])
+        assert (job["state"], job["reason"]) == ("failed", "canceled")
+    until(lambda: f.stats()["running"] == 0, "the target is idle")
+    assert "b:latest" not in f.stats()["loads_by_model"]
+
+
 def test_the_master_can_be_killed_and_started_again(foreman):
     f = foreman()
     job = f.submit(fake_tokens=1)

@@ -118,11 +118,14 @@ static void parked_clients_take_no_thread(void)
 /* A drain has begun when nobody accepts on the socket any more. */
 static void await_drain(void)
 {
-	int fd;
+	int fd = -1;
+	enum err e;
 
 	fd_close(&stage.listener);
-	while (!fd_connect_unix(stage.socket_path, true, &fd))
-		close(fd);
+	do {
+		e = fd_connect_unix(stage.socket_path, true, &fd);
+		fd_close(&fd);
+	} while (!e || e == ERR_BUSY); /* a full backlog is somebody's, still */
 }
 
 static void a_drain_waits_for_who_is_parked_until_told_again(void)

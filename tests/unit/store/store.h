@@ -13,6 +13,7 @@
 #include "t.h"
 
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NOW INT64_C(1800000000000) /* some day in 2027 */
@@ -108,8 +109,30 @@ static inline int shell(struct db *db, const char *sql)
 	return sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
 }
 
-/* --- jobs ----------------------------------------------------------------------
- */
+/* --- what reaches the disk ------------------------------------------------- */
+
+/* SQLite's syncs come here, for the program's own functions go first. */
+static int64_t syncs;
+
+int fsync(int fd)
+{
+	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* How many there were since the last time this was asked. */
+static inline int64_t syncs_taken(void)
+{
+	return __atomic_exchange_n(&syncs, 0, __ATOMIC_RELAXED);
+}
+
+/* --- jobs ------------------------------------------------------------------ */
 
 static inline void job_make(struct job *job, const char *key, bool attended)
 {

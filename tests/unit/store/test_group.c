@@ -46,6 +46,27 @@ static void one_submission_is_stored_when_it_returns(void)
 	home_remove();
 }
 
+static void what_nobody_waits_for_is_on_disk(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	enum queue_cancel_answer answer;
+	struct job job;
+
+	job_make(&job, "m:latest", false);
+	syncs_taken();
+	CHECK_INT(submit(g, &job), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	job_done(&job);
+	job_make(&job, "m:latest", true);
+	CHECK_INT(submit(g, &job), ERR_OK);
+	CHECK_INT(syncs_taken(), 0); /* its client would be gone as well */
+	CHECK_INT(group_cancel(g, job.id, NOW, &answer, NULL), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	job_done(&job);
+	group_close(g);
+	home_remove();
+}
+
 #define THREADS 32
 #define EACH 25
 
@@ -96,10 +117,12 @@ static void what_a_crowd_submits_is_there_exactly_once(void)
 	struct db *reader = db_of(DB_READER);
 	char question[128];
 
+	syncs_taken();
 	run_crowd(g, crowds);
 	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), THREADS * EACH);
 	CHECK_INT(ask_int(reader, "SELECT count(*) FROM inputs"), THREADS * EACH);
 	CHECK_INT(ask_int(reader, "SELECT count(*) FROM events"), THREADS * EACH);
+	CHECK(syncs_taken() < THREADS * EACH); /* shared, which is the point */
 	for (int i = 0; i < THREADS; i++) {
 		for (int k = 0; k < EACH; k++) {
 			CHECK_INT(crowds[i].results[k], ERR_OK);
@@ -230,6 +253,7 @@ int main(void)
 {
 	static const struct t_case cases[] = {
 		T(one_submission_is_stored_when_it_returns),
+		T(what_nobody_waits_for_is_on_disk),
 		T(what_a_crowd_submits_is_there_exactly_once),
 		T(a_crowd_over_the_limit_gets_exactly_the_limit_in),
 		T(cancels_go_in_turn_with_submissions),

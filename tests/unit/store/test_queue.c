@@ -9,8 +9,7 @@
 #include "core/limits.h"
 #include "store.h"
 
-/* --- entering --------------------------------------------------------------------
- */
+/* --- entering -------------------------------------------------------------- */
 
 static void a_submission_is_a_job_a_body_and_an_event(void)
 {
@@ -135,8 +134,7 @@ static void limits_hold_within_one_batch_and_refuse_only_what_is_over(void)
 	db_gone(db);
 }
 
-/* --- the arrows
- * ---------------------------------------------------------------------- */
+/* --- the arrows ------------------------------------------------------------ */
 
 static void a_claim_hands_out_the_job_and_its_body(void)
 {
@@ -454,8 +452,39 @@ static void an_error_is_cut_between_characters(void)
 	db_gone(db);
 }
 
-/* --- webhooks of moves
- * ------------------------------------------------------------- */
+/* An end is acknowledged and told to others: it must outlive a power cut. The
+ * steps before it need not: they would only be taken again. */
+static void an_end_is_on_disk_and_a_step_is_not(void)
+{
+	const struct queue_result none = { .prompt_tokens = -1,
+		                               .completion_tokens = -1 };
+	struct db *db = db_fresh();
+	enum queue_cancel_answer answer;
+	struct job job;
+
+	job_put(db, "m:latest", false);
+	job_put(db, "m:latest", false);
+	syncs_taken();
+	CHECK_INT(job_claim(db, 1, &job), ERR_OK);
+	CHECK_INT(queue_back(db, &job, REASON_RETRY, NULL, true, 0, NOW, NULL), ERR_OK);
+	job_done(&job);
+	CHECK_INT(job_claim(db, 1, &job), ERR_OK);
+	CHECK_INT(queue_working(db, &job, NOW, NULL), ERR_OK);
+	CHECK_INT(syncs_taken(), 0);
+	CHECK_INT(queue_done(db, &job, &none, NOW, NULL), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	job_done(&job);
+	CHECK_INT(job_claim(db, 2, &job), ERR_OK);
+	CHECK_INT(queue_cancel(db, job.id, NOW, &answer, NULL), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	CHECK_INT(queue_failed(db, &job, REASON_CANCELED, NULL, false, NULL, NOW, NULL),
+	          ERR_OK);
+	CHECK(syncs_taken() > 0);
+	job_done(&job);
+	db_gone(db);
+}
+
+/* --- webhooks of moves ----------------------------------------------------- */
 
 static void every_move_asked_for_is_owed_with_its_body_frozen(void)
 {
@@ -544,8 +573,7 @@ static void artifacts_ride_in_webhooks_as_mode_and_size_allow(void)
 	db_gone(db);
 }
 
-/* --- holds
- * ---------------------------------------------------------------------------- */
+/* --- holds ----------------------------------------------------------------- */
 
 static void a_held_job_waits_but_is_no_head(void)
 {
@@ -600,8 +628,7 @@ static void no_hold_outlasts_a_clock_that_stepped_back(void)
 	db_gone(db);
 }
 
-/* --- recovery and expiry
- * ---------------------------------------------------------------- */
+/* --- recovery and expiry --------------------------------------------------- */
 
 static void recovery_sends_back_what_ran(void)
 {
@@ -659,9 +686,7 @@ static void what_expires_is_what_was_not_started_in_time(void)
 	db_gone(db);
 }
 
-/* --- cancel
- * --------------------------------------------------------------------------------
- */
+/* --- cancel ---------------------------------------------------------------- */
 
 static void a_cancel_answers_by_state(void)
 {
@@ -742,9 +767,7 @@ static void a_cancel_that_comes_too_late_does_not_undo_done(void)
 	db_gone(db);
 }
 
-/* --- pruning
- * ---------------------------------------------------------------------------------
- */
+/* --- pruning --------------------------------------------------------------- */
 
 static void pruning_takes_the_old_and_leaves_what_is_owed(void)
 {
@@ -786,8 +809,7 @@ static void pruning_takes_the_old_and_leaves_what_is_owed(void)
 	db_gone(db);
 }
 
-/* --- heads: what the store says against what anybody can count
- * ------------------------------ */
+/* --- heads: what the store says against what anybody can count ------------- */
 
 #define KEYS 5
 
@@ -977,6 +999,7 @@ int main(void)
 		T(a_job_that_ran_again_meanwhile_is_stale_too),
 		T(a_deleted_job_is_stale),
 		T(an_error_is_cut_between_characters),
+		T(an_end_is_on_disk_and_a_step_is_not),
 		T(every_move_asked_for_is_owed_with_its_body_frozen),
 		T(artifacts_ride_in_webhooks_as_mode_and_size_allow),
 		T(a_held_job_waits_but_is_no_head),
