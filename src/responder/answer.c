@@ -43,7 +43,7 @@ const struct fault_row *fault_row(enum fault f)
 	return &faults[f];
 }
 
-/* --- bodies ---------------------------------------------------------------- */
+/* --- bodies --------------------------------------------------------------- */
 
 static const char *status_title(int status)
 {
@@ -140,7 +140,7 @@ char *answer_error_body(enum family family, int status, const char *code,
 	return out;
 }
 
-/* --- answers --------------------------------------------------------------- */
+/* --- answers -------------------------------------------------------------- */
 
 static void reply(struct call *c, int status, const char *type,
                   struct span headers, struct span body)

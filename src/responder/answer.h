@@ -51,7 +51,7 @@ const struct fault_row *fault_row(enum fault f);
 /* The bounded text of a client's bytes inside an error. */
 #define ANSWER_ECHO_SIZE 65
 
-/* --- without a request at hand (pure) -------------------------------------- */
+/* --- without a request at hand (pure) ------------------------------------- */
 
 /* The media type of a family's errors. */
 const char *answer_error_type(enum family family);
@@ -63,7 +63,7 @@ const char *answer_error_type(enum family family);
 char *answer_error_body(enum family family, int status, const char *code,
                         bool retryable, const char *text);
 
-/* --- to a request; each sets c->status ------------------------------------- */
+/* --- to a request; each sets c->status ------------------------------------ */
 
 /* The fault with a text for the client ("model is required"). */
 void answer_fault(struct call *c, enum fault f, const char *fmt, ...)

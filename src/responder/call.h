@@ -85,7 +85,8 @@ struct job_view call_view(const struct call *c);
  * Cut the next `name=value` off the query. The value is percent-decoded to a
  * heap copy (free it). ERR_NOENT: no more. ERR_INVAL: a bad escape, or a NUL.
  */
-enum err call_query_next(struct span *query, struct span *name, char **value) MUST_CHECK;
+enum err call_query_next(struct span *query, struct span *name, char **value)
+    MUST_CHECK;
 
 /* What a request leaves in the seat: a large body's memory is given back. */
 void seat_tidy(struct seat *s);

@@ -27,7 +27,7 @@
 #include "store/group.h"
 #include "store/status.h"
 
-/* --- the line -------------------------------------------------------------- */
+/* --- the line ------------------------------------------------------------- */
 
 static enum err fill_job(struct job *job, const struct call *c,
                          const struct request *r)
@@ -109,7 +109,7 @@ static void wait_in_line(struct call *c, const struct request *r,
 	answer_not_stored(c, e);
 }
 
-/* --- handlers -------------------------------------------------------------- */
+/* --- handlers ------------------------------------------------------------- */
 
 /* Read what foreman reads; false: the target is to answer it at once. */
 static bool read_request(struct call *c, struct request *r, enum endpoint *endpoint)

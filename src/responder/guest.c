@@ -61,7 +61,7 @@ struct guest {
 	struct loop_timer limit; /* of waiting; then of ENDING */
 };
 
-/* --- leaving --------------------------------------------------------------- */
+/* --- leaving -------------------------------------------------------------- */
 
 static void drop_relay(struct guest *g)
 {
@@ -106,11 +106,11 @@ static void leave(struct guest *g, const char *how)
 	g->next = y->gone;
 	y->gone = g;
 	y->count--;
-	log_event(LOG_DEBUG, "request ended", KV_S("job", g->id),
-	          KV_I("status", g->status), KV_S("how", g->how));
+	log_event(g->status >= 500 ? LOG_WARN : LOG_DEBUG, "request ended",
+	          KV_S("job", g->id), KV_I("status", g->status), KV_S("how", g->how));
 }
 
-/* --- writing --------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------- */
 
 static bool room(const struct guest *g)
 {
@@ -180,7 +180,7 @@ static void finish(struct guest *g, const char *how)
 	settle(g);
 }
 
-/* --- errors of our own ------------------------------------------------------- */
+/* --- errors of our own ---------------------------------------------------- */
 
 static bool say_error_line(struct guest *g, int status, const char *text)
 {
@@ -246,7 +246,7 @@ static void put_out(struct guest *g, int status, const char *text, const char *h
 		break_off(g, text, how);
 }
 
-/* --- what the worker says ---------------------------------------------------- */
+/* --- what the worker says ------------------------------------------------- */
 
 static bool header_is(struct span line, const char *name, struct span *value)
 {
@@ -482,7 +482,7 @@ static void on_relay(void *arg, uint32_t events)
 	}
 }
 
-/* --- events of the client ----------------------------------------------------- */
+/* --- events of the client ------------------------------------------------- */
 
 /* The request was read in full: whatever comes now is its end. */
 static void on_out(void *arg, uint32_t events)
@@ -542,7 +542,7 @@ static void on_limit(void *arg)
 		put_out(g, 503, "foreman: waited in line for too long", "waited too long");
 }
 
-/* --- the yard --------------------------------------------------------------- */
+/* --- the yard ------------------------------------------------------------- */
 
 /* Connect those who wait without a relay; the first that fails tells that
  * nobody is there yet. */

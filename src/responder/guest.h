@@ -31,7 +31,8 @@ struct yard {                /* embed it; yard_init, yard_done */
 	void *cancel_arg;
 };
 
-enum err yard_init(struct yard *y, struct loop *loop, const struct lot_conf *conf) MUST_CHECK;
+enum err yard_init(struct yard *y, struct loop *loop, const struct lot_conf *conf)
+    MUST_CHECK;
 void yard_done(struct yard *y); /* no guest may be left */
 
 /* Take in a parked client; the descriptors are closed if that fails. */

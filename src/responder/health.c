@@ -64,7 +64,7 @@ void health_live(struct call *c)
 	            SPAN_LIT("{\"status\":\"ok\"}"));
 }
 
-/* --- ready ------------------------------------------------------------------- */
+/* --- ready ---------------------------------------------------------------- */
 
 static enum err try_writing(const struct db_conf *conf, struct errtext *why)
 {
@@ -120,7 +120,8 @@ static void answer_ready(struct call *c, const struct status *s)
 	if (!s->heartbeat_ms)
 		answer_fault(c, FAULT_NOT_READY, "no worker has been here yet");
 	else if (age_ms > LIMIT_HEARTBEAT_STALE_MS)
-		answer_fault(c, FAULT_NOT_READY, "the worker's last heartbeat was %lld s ago",
+		answer_fault(c, FAULT_NOT_READY,
+		             "the worker's last heartbeat was %lld s ago",
 		             (long long)age_ms / 1000);
 	else
 		answer_json(c, 200, "Cache-Control: no-store\n", ready_json(s, age_ms));

@@ -85,7 +85,7 @@ static bool none_match(const struct call *c, const char *tag)
 	return false;
 }
 
-/* --- one job ------------------------------------------------------------------ */
+/* --- one job -------------------------------------------------------------- */
 
 void jobs_show(struct call *c)
 {
@@ -98,7 +98,8 @@ void jobs_show(struct call *c)
 	if (!id_ok(c))
 		return;
 	if (query.len) {
-		answer_fault(c, FAULT_INVALID_REQUEST, "no query parameters are known here");
+		answer_fault(c, FAULT_INVALID_REQUEST,
+		             "there are no query parameters here");
 		return;
 	}
 	if (call_db(c, &db))
@@ -109,7 +110,8 @@ void jobs_show(struct call *c)
 		return;
 	}
 	snprintf(tag, sizeof(tag), "\"%lld\"", (long long)job.event_seq);
-	snprintf(headers, sizeof(headers), "ETag: W/%s\nCache-Control: no-store\n", tag);
+	snprintf(headers, sizeof(headers),
+	         "ETag: W/%s\nCache-Control: no-store\n", tag);
 	if (!job_state_terminal(job.state))
 		snprintf(headers + strlen(headers), sizeof(headers) - strlen(headers),
 		         "Retry-After: %d\n", RETRY_AFTER_S);
@@ -148,7 +150,7 @@ void jobs_cancel(struct call *c)
 	job_done(&job);
 }
 
-/* --- the list ------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------- */
 
 struct listing {
 	struct look_filter filter;
@@ -195,7 +197,8 @@ static const struct {
 	enum err (*take)(struct listing *l, struct span value);
 	const char *wanted;
 } parameters[] = {
-	{ "state", take_state, "state must be queued, loading, working, done or failed" },
+	{ "state", take_state,
+	  "state must be queued, loading, working, done or failed" },
 	{ "model", take_model, "model must be a model's name" },
 	{ "limit", take_limit, "limit must be a number from 1 to 200" },
 	{ "before", take_before, "before must be a job id" },
@@ -283,7 +286,7 @@ void jobs_list(struct call *c)
 	free(l.model);
 }
 
-/* --- the artifact ----------------------------------------------------------------- */
+/* --- the artifact --------------------------------------------------------- */
 
 /* No artifact: say whether it is the job that is missing. */
 static void answer_no_artifact(struct call *c, struct db *db)
@@ -355,7 +358,7 @@ void jobs_response(struct call *c)
 		send_chunks(c, db, handle);
 }
 
-/* --- the queue ----------------------------------------------------------------------- */
+/* --- the queue ------------------------------------------------------------ */
 
 static void add_running(cJSON *o, struct call *c, const struct look_queue *q)
 {

@@ -60,7 +60,7 @@ struct lot {
 	bool leaving;            /* closed, as seen by the loop */
 };
 
-/* --- from other threads ------------------------------------------------------ */
+/* --- from other threads --------------------------------------------------- */
 
 static void wake(struct lot *lot)
 {
@@ -139,7 +139,7 @@ void lot_close(struct lot *lot)
 	wake(lot);
 }
 
-/* --- the canceller ----------------------------------------------------------- */
+/* --- the canceller -------------------------------------------------------- */
 
 static void *canceller_main(void *arg)
 {
@@ -175,7 +175,7 @@ static void cancel_in_database(void *arg, const char id[ULID_SIZE])
 	pthread_mutex_unlock(&lot->lock);
 }
 
-/* --- the loop's thread --------------------------------------------------------- */
+/* --- the loop's thread ---------------------------------------------------- */
 
 /* At most one nudge per gap, and one behind the last request for it. */
 static void nudge(void *arg)
@@ -283,7 +283,7 @@ static void *loop_main(void *arg)
 	return NULL;
 }
 
-/* --- made and unmade ------------------------------------------------------------ */
+/* --- made and unmade ------------------------------------------------------ */
 
 static enum err start(struct lot *lot)
 {

@@ -46,7 +46,7 @@ static const char usage[] =
 	"responders from the program on disk and drains the old ones.\n"
 	"Settings are FOREMAN_* in the environment; see foreman-responder(8).\n";
 
-/* --- settings ---------------------------------------------------------------- */
+/* --- settings ------------------------------------------------------------- */
 
 static int load(struct conf *conf)
 {
@@ -77,7 +77,7 @@ static int check_config(void)
 	return EX_OK;
 }
 
-/* --- the master's resources ----------------------------------------------------- */
+/* --- the master's resources ----------------------------------------------- */
 
 /* A socket from systemd, if there is one for us; -1. */
 static int inherited_socket(void)
@@ -91,7 +91,8 @@ static int inherited_socket(void)
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
-	if (!ours || fd_cloexec(SYSTEMD_FIRST, true) || fd_nonblock(SYSTEMD_FIRST, true))
+	if (!ours || fd_cloexec(SYSTEMD_FIRST, true) ||
+	    fd_nonblock(SYSTEMD_FIRST, true))
 		return -1;
 	return SYSTEMD_FIRST;
 }
@@ -150,7 +151,7 @@ static void raise_fd_limit(void)
 	}
 }
 
-/* --- the two programs ------------------------------------------------------------- */
+/* --- the two programs ----------------------------------------------------- */
 
 static int run_master(const char *argv0)
 {

@@ -35,7 +35,7 @@ struct passing {
 	const char *lines[HEADERS_MAX + 1];
 };
 
-/* --- asking ---------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------- */
 
 static bool add_header(struct passing *p, const char *name, const char *value)
 {
@@ -77,7 +77,7 @@ static bool add_headers(struct passing *p)
 	return ok;
 }
 
-/* --- answering as it comes --------------------------------------------------- */
+/* --- answering as it comes ------------------------------------------------ */
 
 static bool on_head(void *arg, const struct xfer_head *head)
 {
@@ -182,7 +182,7 @@ static bool exchange(struct call *c, struct xfer_line *line, int connect_ms,
 	return p.begun;
 }
 
-/* --- what is known without asking ------------------------------------------- */
+/* --- what is known without asking ----------------------------------------- */
 
 /*
  * Does the worker know that the target is down? Its word is only taken while
@@ -220,7 +220,7 @@ static bool ask_at_once(struct call *c, int total_ms, struct xfer_result *result
 	return exchange(c, line, LIMIT_PROBE_CONNECT_MS, total_ms, result);
 }
 
-/* --- handlers ---------------------------------------------------------------- */
+/* --- handlers ------------------------------------------------------------- */
 
 void pass_through(struct call *c, int total_ms)
 {

@@ -54,21 +54,22 @@ struct pool {
 	bool killed;
 };
 
-/* --- the argument ---------------------------------------------------------------- */
+/* --- the argument --------------------------------------------------------- */
 
 int pool_child_parse(const char *text, struct pool_child *out)
 {
 	struct pool_child c;
 	char end;
 
-	if (sscanf(text, "%d,%d,%d%c", &c.listen_fd, &c.ready_fd, &c.parent, &end) != 3 ||
-	    c.listen_fd < 0 || c.ready_fd < 0 || c.parent < 1)
+	int read = sscanf(text, "%d,%d,%d%c", &c.listen_fd, &c.ready_fd, &c.parent, &end);
+
+	if (read != 3 || c.listen_fd < 0 || c.ready_fd < 0 || c.parent < 1)
 		return -1;
 	*out = c;
 	return 0;
 }
 
-/* --- starting one ------------------------------------------------------------------ */
+/* --- starting one --------------------------------------------------------- */
 
 /* Between fork and exec; does not return. */
 static void become_child(const struct pool *p, int ready_fd, pid_t master)
@@ -146,9 +147,10 @@ static size_t count_of(const struct pool *p, unsigned generation, bool only_read
 
 static void delay_respawn(struct pool *p)
 {
-	p->respawn_mono_ms = clock_mono_ms() +
-	                     retry_backoff_ms(LIMIT_RESPAWN_MIN_MS, LIMIT_RESPAWN_MAX_MS,
-	                                      p->early_deaths);
+	int64_t delay_ms = retry_backoff_ms(LIMIT_RESPAWN_MIN_MS,
+	                                    LIMIT_RESPAWN_MAX_MS, p->early_deaths);
+
+	p->respawn_mono_ms = clock_mono_ms() + delay_ms;
 	p->early_deaths++;
 }
 
@@ -166,7 +168,7 @@ static void keep_up(struct pool *p)
 	}
 }
 
-/* --- reload ------------------------------------------------------------------------ */
+/* --- reload --------------------------------------------------------------- */
 
 static void signal_generation(const struct pool *p, unsigned generation, int signo)
 {
@@ -211,7 +213,7 @@ static void finish_reload(struct pool *p)
 	log_event(LOG_INFO, "reloaded", KV_I("generation", p->current));
 }
 
-/* --- events ------------------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------- */
 
 static void on_ready(struct pool *p, struct child *c)
 {
@@ -300,7 +302,7 @@ static void on_signals(struct pool *p)
 	}
 }
 
-/* --- the loop ------------------------------------------------------------------------- */
+/* --- the loop ------------------------------------------------------------- */
 
 static int until_respawn(const struct pool *p)
 {

@@ -81,7 +81,7 @@ enum err relay_nudge(int fd)
 	return say_frame(fd, &(struct frame){ .type = FRAME_NUDGE });
 }
 
-/* --- the bell -------------------------------------------------------------- */
+/* --- the bell ------------------------------------------------------------- */
 
 static void hang_up(struct bell *b)
 {

@@ -13,7 +13,8 @@
 #include "http/loop.h"
 
 /* Connect and say HELLO and ATTACH as the job's owner. */
-enum err relay_attach(const char *path, const char id[ULID_SIZE], int *out) MUST_CHECK;
+enum err relay_attach(const char *path, const char id[ULID_SIZE], int *out)
+    MUST_CHECK;
 
 /* Say NUDGE on such a connection. */
 enum err relay_nudge(int fd) MUST_CHECK;

@@ -63,7 +63,7 @@ static const struct route routes[] = {
 	{ READ, "/readyz", health_ready, false, false, NULL },
 };
 
-/* --- finding --------------------------------------------------------------- */
+/* --- finding -------------------------------------------------------------- */
 
 static bool path_matches(const char *pattern, struct span path, struct span *id)
 {
@@ -166,7 +166,7 @@ bool route_authorized(struct span header, const char *token)
 	return sha_same_secret(header.p, header.len, token, strlen(token));
 }
 
-/* --- the way in ------------------------------------------------------------ */
+/* --- the way in ----------------------------------------------------------- */
 
 static bool allowed_in(struct call *c, const struct route *route)
 {

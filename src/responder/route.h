@@ -28,7 +28,7 @@ struct route {
 	const char *upstream;   /* the target's path, NULL when it never goes there */
 };
 
-/* --- pure ------------------------------------------------------------------ */
+/* --- pure ----------------------------------------------------------------- */
 
 struct route_match {
 	const struct route *route; /* NULL: no such path, or not by this method */
@@ -51,7 +51,7 @@ enum family route_family(struct span path);
 /* Does an Authorization header carry the token? Constant time in the token. */
 bool route_authorized(struct span header, const char *token);
 
-/* --- the way in ------------------------------------------------------------ */
+/* --- the way in ----------------------------------------------------------- */
 
 /* Answer, pass on or park the request: token, path, method, body, handler. */
 void route_call(struct call *c);

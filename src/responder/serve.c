@@ -54,7 +54,7 @@ struct chair {               /* a thread and its seat */
 	struct seat seat;
 };
 
-/* --- a request ----------------------------------------------------------------- */
+/* --- a request ------------------------------------------------------------ */
 
 static void log_request(const struct call *c, const char *path)
 {
@@ -91,7 +91,7 @@ void serve_request(struct seat *seat, struct fcgx *req)
 	seat_tidy(seat);
 }
 
-/* --- a thread ------------------------------------------------------------------ */
+/* --- a thread ------------------------------------------------------------- */
 
 static enum err watch(const struct serve *s, int *out)
 {
@@ -185,7 +185,7 @@ static enum err start_threads(struct serve *s)
 	return e;
 }
 
-/* --- set-up and tidying --------------------------------------------------------- */
+/* --- set-up and tidying --------------------------------------------------- */
 
 /* For the lot: a client has left and no worker could be told. */
 static void cancel_job(void *arg, const char *id)
@@ -259,7 +259,7 @@ static void close_all(struct serve *s)
 	fd_close(&s->lot_ended);
 }
 
-/* --- the first thread ------------------------------------------------------------- */
+/* --- the first thread ----------------------------------------------------- */
 
 enum stage { SERVING, DRAINING_LONG, DRAINING, LEAVING };
 

@@ -24,7 +24,7 @@
 
 #define RETRY_AFTER_S 2 /* when a client that got a 202 may look again */
 
-/* --- walking objects whose members are known --------------------------------- */
+/* --- walking objects whose members are known ------------------------------ */
 
 struct reading {
 	struct draft *draft;
@@ -101,7 +101,7 @@ static enum err read_object(struct reading *r, struct span text,
 	return ERR_OK;
 }
 
-/* --- values ------------------------------------------------------------------ */
+/* --- values --------------------------------------------------------------- */
 
 /* A string of at most `max` bytes without NULs, on the heap. */
 static enum err read_string(struct reading *r, const struct jscan_value *v,
@@ -152,7 +152,7 @@ static enum err read_duration(struct reading *r, const struct jscan_value *v,
 	return ERR_OK;
 }
 
-/* --- webhook ------------------------------------------------------------------ */
+/* --- webhook -------------------------------------------------------------- */
 
 static enum err read_url(struct reading *r, const struct jscan_value *v)
 {
@@ -234,7 +234,7 @@ static enum err read_webhook(struct reading *r, const struct jscan_value *v)
 	return read_object(r, v->raw, members, ARRAY_LEN(members), "webhook.");
 }
 
-/* --- metadata ------------------------------------------------------------------- */
+/* --- metadata ------------------------------------------------------------- */
 
 struct metadata {
 	struct reading *reading;
@@ -299,7 +299,7 @@ static enum err read_metadata(struct reading *r, const struct jscan_value *v)
 	return r->draft->job.metadata ? ERR_OK : ERR_NOMEM;
 }
 
-/* --- the other members ------------------------------------------------------------ */
+/* --- the other members ---------------------------------------------------- */
 
 static enum err read_request(struct reading *r, const struct jscan_value *v)
 {
@@ -342,7 +342,7 @@ static const struct member envelope[] = {
 	{ "timeout", read_timeout },
 };
 
-/* --- the envelope as a whole ------------------------------------------------------- */
+/* --- the envelope as a whole ---------------------------------------------- */
 
 static enum err find_endpoint(struct reading *r, enum endpoint *out)
 {
@@ -440,7 +440,7 @@ void draft_done(struct draft *d)
 	d->body = NULL;
 }
 
-/* --- headers ------------------------------------------------------------------------ */
+/* --- headers -------------------------------------------------------------- */
 
 bool submit_media_ok(struct span type, struct span encoding, struct errtext *why)
 {
@@ -504,7 +504,7 @@ static bool headers_ok(struct call *c)
 	return true;
 }
 
-/* --- the handler ---------------------------------------------------------------------- */
+/* --- the handler ---------------------------------------------------------- */
 
 static enum err store(struct call *c, struct draft *d)
 {

@@ -11,7 +11,7 @@
 /* The handler. 202 only after the job is on disk. */
 void submit_handle(struct call *c);
 
-/* --- pure, for submit_handle and the tests ----------------------------------- */
+/* --- pure, for submit_handle and the tests -------------------------------- */
 
 /* What the envelope says, ready to be stored. */
 struct draft {

@@ -314,16 +314,55 @@ enum err db_writable(struct db *db, struct errtext *why)
 	return ERR_OK;
 }
 
+/*
+ * SQLite's WAL-index, its first page as the file format documents it: frames
+ * written, and of those, frames copied into the database. The file's size
+ * would not tell: a log that is begun again keeps it.
+ */
+struct wal_index {
+	uint32_t version; /* WAL_INDEX_VERSION */
+	uint32_t unused, changes;
+	uint8_t flags[2];
+	uint16_t page_size; /* 1 means 65,536 */
+	uint32_t frames;
+	uint32_t rest_and_second_copy[19];
+	uint32_t copied;
+};
+
+#define WAL_INDEX_VERSION 3007000
+#define WAL_INDEX_REGION 32768
+#define WAL_FRAME_HEADER 24
+
+_Static_assert(offsetof(struct wal_index, frames) == 16 &&
+                   offsetof(struct wal_index, copied) == 96,
+               "as the file format says");
+
 int64_t db_wal_bytes(const struct db *db)
 {
-	char path[PATH_MAX];
-	struct stat st;
+	const volatile struct wal_index *index;
+	volatile void *region = NULL;
+	sqlite3_file *file = NULL;
+	uint32_t frames, copied, page;
 
-	snprintf(path, sizeof(path), "%s-wal", db->conf.path);
-	return stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+	if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) ||
+	    !file || !file->pMethods || file->pMethods->iVersion < 2 ||
+	    file->pMethods->xShmMap(file, 0, WAL_INDEX_REGION, 0, &region) || !region)
+		return 0;
+	index = region;
+	if (index->version != WAL_INDEX_VERSION)
+		return 0;
+	frames = index->frames;
+	copied = index->copied;
+	page = index->page_size == 1 ? 65536 : index->page_size;
+	return frames > copied ? (int64_t)frames * (page + WAL_FRAME_HEADER) : 0;
 }
 
-enum err db_checkpoint(struct db *db, struct errtext *why)
+/*
+ * RESTART lets the next writer begin the log again in the file that is there:
+ * a log that keeps its size is synced without its metadata, and the disk need
+ * not find the blocks again. TRUNCATE gives them back.
+ */
+enum err db_checkpoint(struct db *db, bool shrink, struct errtext *why)
 {
 	enum err err;
 	int rc;
@@ -333,8 +372,9 @@ enum err db_checkpoint(struct db *db, struct errtext *why)
 	if (err != ERR_OK)
 		return err;
 	sqlite3_busy_timeout(db->handle, CHECKPOINT_BUSY_MS); /* writers wait outside */
-	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE,
-	                               NULL, NULL);
+	rc = sqlite3_wal_checkpoint_v2(
+	    db->handle, NULL,
+	    shrink ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART, NULL, NULL);
 	sqlite3_busy_timeout(db->handle, LIMIT_SQLITE_BUSY_MS);
 	gate_give(db->gate);
 	return sql_err(db, rc, "checkpoint", why);

@@ -14,6 +14,7 @@
 #include "base/attr.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct db;
@@ -58,10 +59,13 @@ enum err db_finish(struct db *db, enum err err, struct errtext *why) MUST_CHECK;
  * rollback, and at least 16 MB free on the file system (ERR_FULL). */
 enum err db_writable(struct db *db, struct errtext *why) MUST_CHECK;
 
+/* What a checkpoint would have to work through: the log's bytes, 0 when all of
+ * it is in the file already. */
 int64_t db_wal_bytes(const struct db *db);
-/* Worker only: copy the WAL into the file and empty it (TRUNCATE), gate held.
+/* Worker only: copy the WAL into the file, gate held, so that the next writer
+ * begins it again; `shrink` empties it as well.
  * ERR_BUSY: a reader was in the way; try again later. */
-enum err db_checkpoint(struct db *db, struct errtext *why) MUST_CHECK;
+enum err db_checkpoint(struct db *db, bool shrink, struct errtext *why) MUST_CHECK;
 
 const char *db_sqlite_version(void);
 

@@ -499,7 +499,7 @@ static void tidy(struct worker *w)
 		fd_close(&w->relay_fd);
 	}
 	loop_free(w->loop);
-	if (w->db && db_checkpoint(w->db, &why) != ERR_OK)
+	if (w->db && db_checkpoint(w->db, true, &why) != ERR_OK)
 		log_event(LOG_INFO, "no checkpoint at the end", KV_S("why", why.s));
 	db_close(w->db);
 	guard_free(w->guard);

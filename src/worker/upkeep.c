@@ -118,7 +118,7 @@ static void wal_due(void *arg)
 	enum err e = ERR_OK;
 
 	if (upkeep_wal_due(bytes, u->wal_bytes, now_ms - u->wal_since_mono_ms))
-		e = db_checkpoint(u->db, &why);
+		e = db_checkpoint(u->db, bytes <= LIMIT_WAL_BYTES, &why);
 	/* A reader in the way is nobody's fault, and writers wait meanwhile. */
 	outcome(u, CHORE_WAL, e == ERR_BUSY ? ERR_OK : e, &why);
 	if (bytes != u->wal_bytes) {

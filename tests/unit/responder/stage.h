@@ -53,16 +53,16 @@ static struct {
 	struct conf conf;
 	struct service service;
 	struct seat seat;
-	struct db *worker_db;  /* a DB_WORKER, for what only a worker does */
-	int listener;          /* FastCGI */
-	int relay;             /* listening */
-	int target;            /* listening on 127.0.0.1 */
+	struct db *worker_db; /* a DB_WORKER, for what only a worker does */
+	int listener;         /* FastCGI */
+	int relay;            /* listening */
+	int target;           /* listening on 127.0.0.1 */
 	int target_port;
 	pthread_t target_thread;
 	bool target_runs;
 	const char *target_reply; /* raw HTTP; the connection closes behind it */
 	struct buf target_heard;  /* the last request */
-	int web;               /* our end of the last request, when it is parked */
+	int web;                  /* our end of the last request, when it is parked */
 } stage;
 
 static inline void stage_must(bool ok, const char *what)
@@ -76,7 +76,7 @@ static inline void stage_must(bool ok, const char *what)
 
 #define STAGE_MUST(cond) stage_must((cond), #cond)
 
-/* --- the target ------------------------------------------------------------------- */
+/* --- the target ----------------------------------------------------------- */
 
 static inline bool stage_readable(int fd)
 {
@@ -93,7 +93,8 @@ static inline bool stage_whole(struct buf *b)
 	const char *length = strcasestr(text, "\r\nContent-Length:");
 
 	return end && (size_t)(end + 4 - text) +
-	                      (length ? strtoul(length + 17, NULL, 10) : 0) <= b->len;
+	                      (length ? strtoul(length + 17, NULL, 10) : 0) <=
+	                  b->len;
 }
 
 static inline void *stage_target_main(void *arg)
@@ -112,8 +113,8 @@ static inline void *stage_target_main(void *arg)
 			if (n > 0)
 				STAGE_MUST(!buf_add(&stage.target_heard, chunk, (size_t)n));
 		}
-		STAGE_MUST(!fd_write_all(fd, stage.target_reply,
-		                         strlen(stage.target_reply), -1));
+		STAGE_MUST(
+		    !fd_write_all(fd, stage.target_reply, strlen(stage.target_reply), -1));
 		close(fd);
 	}
 }
@@ -126,7 +127,8 @@ static inline void stage_target_says(const char *reply)
 		return;
 	stage.target_runs = true;
 	STAGE_MUST(listen(stage.target, 16) == 0);
-	STAGE_MUST(!pthread_create(&stage.target_thread, NULL, stage_target_main, NULL));
+	STAGE_MUST(
+	    !pthread_create(&stage.target_thread, NULL, stage_target_main, NULL));
 }
 
 static inline const char *stage_target_heard(void)
@@ -148,7 +150,7 @@ static inline void stage_bind_target(void)
 	buf_init(&stage.target_heard, 1 << 20);
 }
 
-/* --- up and down --------------------------------------------------------------------- */
+/* --- up and down ---------------------------------------------------------- */
 
 static inline void stage_set(const char *fmt, ...) PRINTF_LIKE(1, 2);
 static inline void stage_set(const char *fmt, ...)
@@ -169,7 +171,8 @@ static inline void stage_cancel(void *arg, const char *id)
 	enum queue_cancel_answer answer;
 
 	(void)arg;
-	STAGE_MUST(!group_cancel(stage.service.group, id, clock_wall_ms(), &answer, NULL));
+	STAGE_MUST(
+	    !group_cancel(stage.service.group, id, clock_wall_ms(), &answer, NULL));
 }
 
 static inline void stage_open(void)
@@ -185,8 +188,8 @@ static inline void stage_open(void)
 	v->conf = &stage.conf;
 	v->db_conf = (struct db_conf){ .path = stage.db_path,
 		                           .inline_max = stage.conf.inline_max };
-	STAGE_MUST(!guard_new(stage.conf.webhook_allow, stage.conf.ollama_url, &v->guard,
-	                      &why));
+	STAGE_MUST(!guard_new(stage.conf.webhook_allow, stage.conf.ollama_url,
+	                      &v->guard, &why));
 	STAGE_MUST(!group_open(&v->db_conf, &limits, &v->group, &why));
 	STAGE_MUST(!db_open(&v->db_conf, DB_WORKER, &stage.worker_db, &why));
 	STAGE_MUST(!health_new(&v->health));
@@ -248,9 +251,9 @@ static inline void stage_up(const char *setting, ...)
 /* What stage_build and stage_configure made. */
 static inline void stage_clear(void)
 {
-	static const char *const names[] = { "foreman.db", "foreman.db-wal",
+	static const char *const names[] = { "foreman.db",     "foreman.db-wal",
 		                                 "foreman.db-shm", "foreman.db.gate",
-		                                 "relay", "fcgi" };
+		                                 "relay",          "fcgi" };
 
 	fd_close(&stage.web);
 	fd_close(&stage.target);
@@ -284,7 +287,7 @@ static inline void stage_down(void)
 	stage_clear();
 }
 
-/* --- the web server -------------------------------------------------------------------- */
+/* --- the web server ------------------------------------------------------- */
 
 struct said {
 	int status;
@@ -294,9 +297,14 @@ struct said {
 
 static inline void stage_record(struct buf *b, int type, const void *p, size_t len)
 {
-	const unsigned char head[8] = { 1, (unsigned char)type, 0, 1,
-		                            (unsigned char)(len >> 8), (unsigned char)len,
-		                            0, 0 };
+	const unsigned char head[8] = { 1,
+		                            (unsigned char)type,
+		                            0,
+		                            1,
+		                            (unsigned char)(len >> 8),
+		                            (unsigned char)len,
+		                            0,
+		                            0 };
 
 	STAGE_MUST(len < 65536 && !buf_add(b, head, 8) && !buf_add(b, p, len));
 }
@@ -304,11 +312,13 @@ static inline void stage_record(struct buf *b, int type, const void *p, size_t l
 static inline void stage_param(struct buf *b, const char *name, const char *value)
 {
 	size_t n = strlen(name), v = strlen(value);
-	const unsigned char lens[8] = { 0x80, 0, (unsigned char)(n >> 8),
-		                            (unsigned char)n, 0x80, 0,
-		                            (unsigned char)(v >> 8), (unsigned char)v };
+	const unsigned char lens[8] = {
+		0x80, 0, (unsigned char)(n >> 8), (unsigned char)n,
+		0x80, 0, (unsigned char)(v >> 8), (unsigned char)v
+	};
 
-	STAGE_MUST(!buf_add(b, lens, 8) && !buf_add_str(b, name) && !buf_add_str(b, value));
+	STAGE_MUST(!buf_add(b, lens, 8) && !buf_add_str(b, name) &&
+	           !buf_add_str(b, value));
 }
 
 /* `headers`: "HTTP_X=value" lines, may be NULL. */
@@ -395,8 +405,8 @@ static inline struct said stage_listen(int fd, const char *enough)
 }
 
 /* Send a request and have it served; our end of its connection. */
-static inline int stage_send(const char *method, const char *uri, const char *headers,
-                             const char *body, bool will_wait)
+static inline int stage_send(const char *method, const char *uri,
+                             const char *headers, const char *body, bool will_wait)
 {
 	int room = 4 << 20, fd;
 	struct fcgx *req;
@@ -427,7 +437,7 @@ static inline struct said stage_ask(const char *method, const char *uri,
 	return a;
 }
 
-/* --- the worker --------------------------------------------------------------------------- */
+/* --- the worker ----------------------------------------------------------- */
 
 /* The next frame of a relay connection; FRAME_TYPE_COUNT at its end. */
 static inline struct frame stage_hear(int fd, struct buf *heard)
@@ -450,7 +460,8 @@ static inline struct frame stage_hear(int fd, struct buf *heard)
 static inline int stage_accept_relay(void)
 {
 	return stage_readable(stage.relay)
-	           ? accept4(stage.relay, NULL, NULL, SOCK_CLOEXEC) : -1;
+	           ? accept4(stage.relay, NULL, NULL, SOCK_CLOEXEC)
+	           : -1;
 }
 
 static inline void stage_worker_says(const struct status *s)
@@ -459,10 +470,13 @@ static inline void stage_worker_says(const struct status *s)
 }
 
 /* Take the queue's only job to its end with this response. */
-static inline void stage_run_job(int64_t seq, const char *type, struct span response)
+static inline void stage_run_job(int64_t seq, const char *type,
+                                 struct span response)
 {
-	struct queue_result result = { .content_type = type, .response = response,
-		                           .complete = true, .prompt_tokens = 1,
+	struct queue_result result = { .content_type = type,
+		                           .response = response,
+		                           .complete = true,
+		                           .prompt_tokens = 1,
 		                           .completion_tokens = 2 };
 	int64_t now = clock_wall_ms();
 	struct errtext why;

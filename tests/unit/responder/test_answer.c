@@ -71,7 +71,8 @@ static void every_fault_has_a_row(void)
 
 		CHECK(row->status >= 400 && row->status <= 599);
 		REQUIRE(row->code != NULL);
-		CHECK(strspn(row->code, "abcdefghijklmnopqrstuvwxyz_") == strlen(row->code));
+		CHECK(strspn(row->code, "abcdefghijklmnopqrstuvwxyz_") ==
+		      strlen(row->code));
 		/* who may come again is told when, but for what is our own fault */
 		if (row->status == 429 || row->status == 503 || row->status == 507)
 			CHECK(row->retryable && row->retry_after_s > 0);

@@ -8,8 +8,10 @@
 #include "stage.h"
 #include "store/look.h"
 
-#define CHAT "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
-#define REPLY "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" \
+#define CHAT                                                                       \
+	"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+#define REPLY                                                                      \
+	"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"                        \
 	"Content-Length: 9\r\nConnection: close\r\n\r\n{\"ok\":1}\n"
 
 /* The only job of the queue; job.id is empty when there is none. */
@@ -62,7 +64,7 @@ static bool is_passed_on(const char *path, const char *body)
 	       strstr(stage_target_heard(), body) != NULL && nothing_is_queued();
 }
 
-/* --- the line ----------------------------------------------------------------------- */
+/* --- the line ------------------------------------------------------------- */
 
 static void a_chat_attaches_and_only_then_is_a_job_and_a_nudge(void)
 {
@@ -138,11 +140,16 @@ static void a_full_line_is_refused_in_ollamas_words_and_stores_nothing(void)
 	stage_down();
 }
 
-/* --- past it ------------------------------------------------------------------------- */
+/* --- past it -------------------------------------------------------------- */
 
 static void what_the_target_cannot_parse_it_answers_itself(void)
 {
-	static const char *const bodies[] = { "", " ", "{", "[]", "hello", "{\"model\":1}",
+	static const char *const bodies[] = { "",
+		                                  " ",
+		                                  "{",
+		                                  "[]",
+		                                  "hello",
+		                                  "{\"model\":1}",
 		                                  "{\"model\":\"m\",\"stream\":\"no\"}" };
 
 	stage_up(NULL);
@@ -169,7 +176,7 @@ static void an_unload_and_a_cloud_model_need_no_turn(void)
 	stage_down();
 }
 
-/* --- embeddings ------------------------------------------------------------------------ */
+/* --- embeddings ----------------------------------------------------------- */
 
 static void without_an_embedder_every_embedding_goes_straight_on(void)
 {
@@ -183,7 +190,8 @@ static void the_resident_embedder_goes_straight_on(void)
 {
 	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
 	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
-	                                    .target = TARGET_UP, .embed_ready = true });
+	                                    .target = TARGET_UP,
+	                                    .embed_ready = true });
 	CHECK(is_passed_on("/api/embed", "{\"model\":\"E:latest\",\"input\":\"x\"}"));
 	CHECK(is_passed_on("/api/embed", "{"));
 	stage_down();
@@ -200,7 +208,8 @@ static void another_embedder_waits(void)
 {
 	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
 	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
-	                                    .target = TARGET_UP, .embed_ready = true });
+	                                    .target = TARGET_UP,
+	                                    .embed_ready = true });
 	CHECK(waits("/api/embed", "{\"model\":\"other\",\"input\":\"x\"}"));
 	stage_down();
 }

@@ -29,11 +29,11 @@ static struct {
 	struct loop *loop;
 	struct yard yard;
 	int listener;
-	int client;           /* our end of the FastCGI connection */
-	int worker;           /* our end of the relay connection; -1 */
-	struct buf heard;     /* undecoded, from the lot */
-	struct buf records;   /* undecoded, for the client */
-	struct buf out;       /* what STDOUT records held */
+	int client;         /* our end of the FastCGI connection */
+	int worker;         /* our end of the relay connection; -1 */
+	struct buf heard;   /* undecoded, from the lot */
+	struct buf records; /* undecoded, for the client */
+	struct buf out;     /* what STDOUT records held */
 	int record_count;
 	bool ended, eof;
 	int cancels;
@@ -111,7 +111,7 @@ static void pass_ms(int64_t ms)
 	turn();
 }
 
-/* --- the client's end -------------------------------------------------------- */
+/* --- the client's end ----------------------------------------------------- */
 
 static void take_records(void)
 {
@@ -163,7 +163,7 @@ static const char *body(void)
 	return at ? at + 4 : "";
 }
 
-/* --- the worker's end ---------------------------------------------------------- */
+/* --- the worker's end ----------------------------------------------------- */
 
 static struct frame hear(void)
 {
@@ -201,8 +201,10 @@ static bool say_hello(uint16_t version)
 
 static bool say_head(int status, const char *headers)
 {
-	return say(&(struct frame){ .type = FRAME_HEAD, .status = (uint16_t)status,
-	                            .queue_ms = 12, .load_ms = 34,
+	return say(&(struct frame){ .type = FRAME_HEAD,
+	                            .status = (uint16_t)status,
+	                            .queue_ms = 12,
+	                            .load_ms = 34,
 	                            .data = span_of(headers) });
 }
 
@@ -213,8 +215,10 @@ static bool say_bytes(const char *text)
 
 static bool say_end(enum frame_end how, int status, const char *text)
 {
-	return say(&(struct frame){ .type = FRAME_END, .end = how,
-	                            .status = (uint16_t)status, .data = span_of(text) });
+	return say(&(struct frame){ .type = FRAME_END,
+	                            .end = how,
+	                            .status = (uint16_t)status,
+	                            .data = span_of(text) });
 }
 
 /* Take the lot's connection: it must greet and attach to our job. */
@@ -243,12 +247,15 @@ static bool worker_sees_eof(void)
 	return recv(b.worker, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-/* --- a guest -------------------------------------------------------------------- */
+/* --- a guest -------------------------------------------------------------- */
 
 static void enter(int relay, bool ndjson)
 {
-	struct lot_ticket ticket = { .fcgi_id = 1, .relay = relay, .id = ID,
-		                         .family = FAMILY_OLLAMA, .ndjson = ndjson };
+	struct lot_ticket ticket = { .fcgi_id = 1,
+		                         .relay = relay,
+		                         .id = ID,
+		                         .family = FAMILY_OLLAMA,
+		                         .ndjson = ndjson };
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -271,7 +278,7 @@ static void enter_attached(bool ndjson)
 	say_hello(FRAME_VERSION);
 }
 
-/* --- streaming -------------------------------------------------------------------- */
+/* --- streaming ------------------------------------------------------------ */
 
 static void the_head_is_the_targets_with_the_job_and_its_times(void)
 {
@@ -416,16 +423,17 @@ static void headers_that_are_none_become_an_error(void)
 	tear_down();
 }
 
-/* --- refusals ----------------------------------------------------------------------- */
+/* --- refusals ------------------------------------------------------------- */
 
 static void a_refusal_is_an_error_with_its_status(void)
 {
 	set_up(0, 0);
 	enter_attached(true);
 	say_end(FRAME_END_REFUSED, 504, "took too \"long\"");
-	CHECK_STR(out(), "Status: 504\r\nContent-Type: application/json; charset=utf-8\r\n"
-	                 "Content-Length: 29\r\n" ID_LINE "\r\n"
-	                 "{\"error\":\"took too \\\"long\\\"\"}");
+	CHECK_STR(out(),
+	          "Status: 504\r\nContent-Type: application/json; charset=utf-8\r\n"
+	          "Content-Length: 29\r\n" ID_LINE "\r\n"
+	          "{\"error\":\"took too \\\"long\\\"\"}");
 	CHECK(b.ended);
 	tear_down();
 }
@@ -458,7 +466,7 @@ static void an_end_without_an_answer_is_a_bad_gateway(void)
 	tear_down();
 }
 
-/* --- keepalive ------------------------------------------------------------------------ */
+/* --- keepalive ------------------------------------------------------------ */
 
 static void who_waits_gets_four_spaces_one_by_one(void)
 {
@@ -484,7 +492,8 @@ static void a_keepalive_promises_the_media_type_of_the_answer(void)
 	set_up(1, 0);
 	enter_attached(false);
 	pass_ms(1);
-	CHECK(strstr(out(), "Content-Type: application/json; charset=utf-8\r\n") != NULL);
+	CHECK(strstr(out(), "Content-Type: application/json; charset=utf-8\r\n") !=
+	      NULL);
 	tear_down();
 }
 
@@ -532,7 +541,8 @@ static void an_empty_error_behind_spaces_gets_words(void)
 	pass_ms(100);
 	say_head(500, "");
 	say_end(FRAME_END_CLEAN, 0, "");
-	CHECK_STR(body(), " {\"error\":\"foreman: the target answered with an error\"}\n");
+	CHECK_STR(body(),
+	          " {\"error\":\"foreman: the target answered with an error\"}\n");
 	CHECK(b.ended);
 	tear_down();
 }
@@ -564,7 +574,7 @@ static void a_client_that_takes_no_space_gets_no_more(void)
 	tear_down();
 }
 
-/* --- leaving --------------------------------------------------------------------------- */
+/* --- leaving -------------------------------------------------------------- */
 
 static void a_client_that_leaves_the_line_closes_its_relay(void)
 {
@@ -612,7 +622,7 @@ static void who_leaves_while_no_worker_is_there_is_cancelled_in_the_database(voi
 	tear_down();
 }
 
-/* --- attaching again ---------------------------------------------------------------------- */
+/* --- attaching again ------------------------------------------------------ */
 
 static void who_is_not_attached_is_attached_when_a_worker_comes(void)
 {
@@ -668,7 +678,7 @@ static void a_worker_of_another_build_is_not_believed(void)
 	tear_down();
 }
 
-/* --- waiting too long, stopping -------------------------------------------------------------- */
+/* --- waiting too long, stopping ------------------------------------------- */
 
 static void who_waits_too_long_gets_503_and_loses_the_place(void)
 {
@@ -742,7 +752,7 @@ static void stopping_ends_who_reads_with_a_line(void)
 	tear_down();
 }
 
-/* --- bounds ------------------------------------------------------------------------------------ */
+/* --- bounds --------------------------------------------------------------- */
 
 static void a_client_that_does_not_read_stops_the_relay_and_loses_nothing(void)
 {

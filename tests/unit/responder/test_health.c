@@ -10,7 +10,8 @@
 static void worker_beats(int64_t age_ms, enum target_state target)
 {
 	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms() - age_ms,
-	                                    .worker_pid = 42, .target = target });
+	                                    .worker_pid = 42,
+	                                    .target = target });
 }
 
 static void who_answers_and_can_read_is_alive(void)

@@ -59,7 +59,7 @@ static struct said ask(const char *method, const char *fmt, const char *id)
 	return stage_ask(method, uri, NULL, NULL);
 }
 
-/* --- submitting ----------------------------------------------------------------------- */
+/* --- submitting ----------------------------------------------------------- */
 
 static void a_job_is_accepted_with_its_place_and_its_object(void)
 {
@@ -106,8 +106,9 @@ static void a_webhook_is_owed_from_the_start_if_it_is_wanted(void)
 	a = stage_ask("POST", "/jobs", NULL, JOB);
 	CHECK_STR(member(a.body, "webhook.url"), "\"http://d.example/\"");
 	CHECK_STR(member(a.body, "webhook.pending"), "1");
-	a = stage_ask("POST", "/jobs", NULL,
-	              "{\"request\":{\"model\":\"m\"},\"webhook\":{\"events\":[\"done\"]}}");
+	a = stage_ask(
+	    "POST", "/jobs", NULL,
+	    "{\"request\":{\"model\":\"m\"},\"webhook\":{\"events\":[\"done\"]}}");
 	CHECK_STR(member(a.body, "webhook.pending"), "0");
 	stage_down();
 }
@@ -142,7 +143,9 @@ static void what_is_no_job_is_a_problem(void)
 	CHECK_INT(stage_ask("POST", "/jobs", "HTTP_IDEMPOTENCY_KEY=", JOB).status, 400);
 	CHECK_INT(stage_ask("POST", "/jobs", NULL,
 	                    "{\"request\":{\"model\":\"m\"},\"webhook\":"
-	                    "{\"url\":\"http://127.0.0.1/\"}}").status, 422);
+	                    "{\"url\":\"http://127.0.0.1/\"}}")
+	              .status,
+	          422);
 	stage_down();
 }
 
@@ -166,7 +169,7 @@ static void a_body_over_the_limit_is_413_in_the_paths_own_shape(void)
 	stage_down();
 }
 
-/* --- one job ---------------------------------------------------------------------------- */
+/* --- one job -------------------------------------------------------------- */
 
 static void a_job_is_shown_and_its_state_can_be_asked_after(void)
 {
@@ -195,19 +198,24 @@ static void a_tag_that_still_holds_is_304(void)
 	a = stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=W/\"1\"", NULL);
 	CHECK_INT(a.status, 304);
 	CHECK_STR(a.body, "");
-	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=\"0\", \"1\"", NULL).status, 304);
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=\"0\", \"1\"", NULL).status,
+	          304);
 	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=*", NULL).status, 304);
-	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=W/\"2\"", NULL).status, 200);
+	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=W/\"2\"", NULL).status,
+	          200);
 	CHECK_INT(stage_ask("GET", uri, "HTTP_IF_NONE_MATCH=1", NULL).status, 200);
 	stage_down();
 }
 
 static void ids_are_taken_in_lower_case_and_refused_when_they_are_none(void)
 {
-	static const char *const bad[] = { "x", "01ARZ3NDEKTSV4RRFFQ69G5FA",
-		"01ARZ3NDEKTSV4RRFFQ69G5FAVX", "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
-		"01ARZ3NDEKTSV4RRFFQ69G5FAU", "01ARZ3NDEKTSV4RRFFQ69G5FA-",
-		"01ARZ3NDEKTSV4RRFFQ69G5FA%56" };
+	static const char *const bad[] = { "x",
+		                               "01ARZ3NDEKTSV4RRFFQ69G5FA",
+		                               "01ARZ3NDEKTSV4RRFFQ69G5FAVX",
+		                               "8ZZZZZZZZZZZZZZZZZZZZZZZZZ",
+		                               "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+		                               "01ARZ3NDEKTSV4RRFFQ69G5FA-",
+		                               "01ARZ3NDEKTSV4RRFFQ69G5FA%56" };
 	char lower[ULID_SIZE];
 	struct said a;
 
@@ -244,7 +252,8 @@ static void a_retired_job_is_410_everywhere(void)
 	stage_up(NULL);
 	id = submit(JOB);
 	stage_run_job(1, "application/json", SPAN_LIT("{}"));
-	STAGE_MUST(!queue_prune(stage.worker_db, clock_wall_ms() + 1000, 10, &count, NULL));
+	STAGE_MUST(
+	    !queue_prune(stage.worker_db, clock_wall_ms() + 1000, 10, &count, NULL));
 	CHECK_INT(count, 1);
 	CHECK_INT(ask("GET", "/jobs/@", id).status, 410);
 	CHECK_INT(ask("POST", "/jobs/@/cancel", id).status, 410);
@@ -259,7 +268,7 @@ static void a_question_foreman_does_not_know_is_refused(void)
 	stage_down();
 }
 
-/* --- cancelling --------------------------------------------------------------------------- */
+/* --- cancelling ----------------------------------------------------------- */
 
 static void a_waiting_job_is_cancelled_at_once_and_again(void)
 {
@@ -291,8 +300,8 @@ static void a_running_job_is_asked_to_stop(void)
 	stage_up(NULL);
 	buf_init(&heard, 1 << 16);
 	id = submit(JOB);
-	STAGE_MUST(!queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &body, &len,
-	                        NULL));
+	STAGE_MUST(
+	    !queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &body, &len, NULL));
 	a = ask("POST", "/jobs/@/cancel", id);
 	CHECK_INT(a.status, 202);
 	CHECK_STR(member(a.body, "state"), "\"loading\"");
@@ -308,12 +317,12 @@ static void a_running_job_is_asked_to_stop(void)
 	stage_down();
 }
 
-/* --- the artifact --------------------------------------------------------------------------- */
+/* --- the artifact --------------------------------------------------------- */
 
 static void a_response_is_fetched_with_type_length_and_tag(void)
 {
 	static const char sha[] =
-		"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; /* {} */
+	    "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; /* {} */
 	char uri[128], line[128];
 	struct said a;
 	const char *id;
@@ -337,7 +346,7 @@ static void a_response_is_fetched_with_type_length_and_tag(void)
 
 struct reader {
 	int fd;
-	size_t bytes;          /* of STDOUT records */
+	size_t bytes; /* of STDOUT records */
 };
 
 /* Somebody has to read while the answer is written: it is larger than what a
@@ -400,7 +409,7 @@ static void a_response_of_many_chunks_comes_whole(void)
 	stage_down();
 }
 
-/* --- the list ---------------------------------------------------------------------------------- */
+/* --- the list ------------------------------------------------------------- */
 
 static void jobs_are_listed_newest_first_in_pages(void)
 {
@@ -416,7 +425,8 @@ static void jobs_are_listed_newest_first_in_pages(void)
 	CHECK(!strstr(a.body, ids[0]));
 	snprintf(uri, sizeof(uri), "\"%s\"", ids[1]);
 	CHECK_STR(member(a.body, "next"), uri);
-	snprintf(uri, sizeof(uri), "/jobs?before=%s&state=queued&model=M%%3alatest", ids[1]);
+	snprintf(uri, sizeof(uri), "/jobs?before=%s&state=queued&model=M%%3alatest",
+	         ids[1]);
 	a = stage_ask("GET", uri, NULL, NULL);
 	CHECK(strstr(a.body, ids[0]) != NULL);
 	CHECK(!strstr(a.body, ids[1]));
@@ -429,10 +439,25 @@ static void jobs_are_listed_newest_first_in_pages(void)
 static void bad_questions_are_refused(void)
 {
 	static const char *const bad[] = {
-		"limit=0", "limit=201", "limit=-1", "limit=abc", "limit=", "limit=1&limit=1",
-		"limit=99999999999999999999", "state=foo", "state=", "state=Queued",
-		"before=x", "before=", "model=", "model=a%20b", "x=1", "=1", "limit",
-		"model=%zz", "model=%00",
+		"limit=0",
+		"limit=201",
+		"limit=-1",
+		"limit=abc",
+		"limit=",
+		"limit=1&limit=1",
+		"limit=99999999999999999999",
+		"state=foo",
+		"state=",
+		"state=Queued",
+		"before=x",
+		"before=",
+		"model=",
+		"model=a%20b",
+		"x=1",
+		"=1",
+		"limit",
+		"model=%zz",
+		"model=%00",
 	};
 	char uri[128];
 
@@ -448,7 +473,7 @@ static void bad_questions_are_refused(void)
 	stage_down();
 }
 
-/* --- the queue, and the door -------------------------------------------------------------------- */
+/* --- the queue, and the door ---------------------------------------------- */
 
 static void the_queue_says_who_waits_and_how_the_target_is(void)
 {
@@ -456,8 +481,8 @@ static void the_queue_says_who_waits_and_how_the_target_is(void)
 
 	stage_up(NULL);
 	submit(JOB);
-	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
-	                                    .target = TARGET_DOWN });
+	stage_worker_says(
+	    &(struct status){ .heartbeat_ms = clock_wall_ms(), .target = TARGET_DOWN });
 	a = stage_ask("GET", "/queue", NULL, NULL);
 	CHECK_INT(a.status, 200);
 	CHECK_STR(member(a.body, "running"), "null");
@@ -477,9 +502,11 @@ static void a_token_is_asked_of_everybody_but_the_health_check(void)
 	CHECK(strstr(a.headers, "WWW-Authenticate: Bearer\r\n") != NULL);
 	CHECK_INT(stage_ask("GET", "/nope", NULL, NULL).status, 401);
 	CHECK_INT(stage_ask("PUT", "/jobs", NULL, NULL).status, 401);
-	CHECK_INT(stage_ask("GET", "/jobs", "HTTP_AUTHORIZATION=Bearer x", NULL).status, 401);
+	CHECK_INT(stage_ask("GET", "/jobs", "HTTP_AUTHORIZATION=Bearer x", NULL).status,
+	          401);
 	CHECK_INT(stage_ask("GET", "/jobs",
-	                    "HTTP_AUTHORIZATION=Bearer s3cret-s3cret-s3cret", NULL).status,
+	                    "HTTP_AUTHORIZATION=Bearer s3cret-s3cret-s3cret", NULL)
+	              .status,
 	          200);
 	CHECK_INT(stage_ask("GET", "/healthz", NULL, NULL).status, 200);
 	stage_down();

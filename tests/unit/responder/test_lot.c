@@ -82,7 +82,8 @@ static bool readable(int fd)
 static int accept_worker(void)
 {
 	buf_clear(&b.heard);
-	return readable(b.listener) ? accept4(b.listener, NULL, NULL, SOCK_CLOEXEC) : -1;
+	return readable(b.listener) ? accept4(b.listener, NULL, NULL, SOCK_CLOEXEC)
+	                            : -1;
 }
 
 /* The next frame on the connection; FRAME_TYPE_COUNT at its end. */
@@ -106,8 +107,9 @@ static struct frame hear(int fd)
 /* Park a client that is not attached; its end of the connection. */
 static int park(void)
 {
-	struct lot_ticket ticket = { .fcgi_id = 1, .relay = -1, .id = ID,
-		                         .family = FAMILY_OLLAMA, .ndjson = true };
+	struct lot_ticket ticket = {
+		.fcgi_id = 1, .relay = -1, .id = ID, .family = FAMILY_OLLAMA, .ndjson = true
+	};
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ||
@@ -131,7 +133,7 @@ static bool answered_with(int fd, const char *text)
 	return len > 8 && memmem(got, len, text, strlen(text)) != NULL;
 }
 
-/* --- cases ------------------------------------------------------------------------ */
+/* --- cases ---------------------------------------------------------------- */
 
 static void an_empty_lot_ends_when_it_is_closed(void)
 {

@@ -77,7 +77,8 @@ static void a_head_has_the_length_and_no_body(void)
 	CHECK_INT(a.status, 200);
 	CHECK(strstr(a.headers, "Content-Length: 17\r\n") != NULL);
 	CHECK_STR(a.body, "");
-	CHECK(strstr(stage_target_heard(), "HEAD / HTTP/1.1\r\n") == stage_target_heard());
+	CHECK(strstr(stage_target_heard(), "HEAD / HTTP/1.1\r\n") ==
+	      stage_target_heard());
 	stage_down();
 }
 
@@ -154,7 +155,7 @@ static void a_stream_that_breaks_off_ends_with_an_error_line(void)
 	stage_down();
 }
 
-/* --- tags and ps ------------------------------------------------------------------------ */
+/* --- tags and ps ---------------------------------------------------------- */
 
 static void tags_come_from_the_target_while_it_is_there(void)
 {
@@ -199,7 +200,7 @@ static void nothing_is_loaded_on_a_target_that_is_not_there(void)
 	stage_down();
 }
 
-/* --- model administration ------------------------------------------------------------------ */
+/* --- model administration ------------------------------------------------- */
 
 static void administration_is_refused_unless_allowed(void)
 {

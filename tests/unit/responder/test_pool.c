@@ -34,7 +34,7 @@ struct hello {
 	int event; /* 0: started; else the signal it was told to leave by */
 };
 
-/* --- the child ----------------------------------------------------------------- */
+/* --- the child ------------------------------------------------------------ */
 
 static int be_child(const char *text)
 {
@@ -60,7 +60,7 @@ static int be_child(const char *text)
 	return 0;
 }
 
-/* --- the test's side -------------------------------------------------------------- */
+/* --- the test's side ------------------------------------------------------ */
 
 static void start(size_t responders)
 {
@@ -71,7 +71,8 @@ static void start(size_t responders)
 	fflush(stdout);
 	master = fork();
 	if (master == 0) {
-		struct pool_conf conf = { .program = self, .listen_fd = pair[1],
+		struct pool_conf conf = { .program = self,
+			                      .listen_fd = pair[1],
 			                      .responders = responders };
 
 		close(pair[0]);
@@ -87,8 +88,7 @@ static struct hello next(void)
 	struct hello h = { 0 };
 	struct pollfd p = { .fd = ours, .events = POLLIN };
 
-	if (poll(&p, 1, PATIENCE_MS) == 1 &&
-	    recv(ours, &h, sizeof(h), 0) == sizeof(h))
+	if (poll(&p, 1, PATIENCE_MS) == 1 && recv(ours, &h, sizeof(h), 0) == sizeof(h))
 		return h;
 	return (struct hello){ .pid = -1, .event = -1 };
 }
@@ -105,8 +105,9 @@ static int finish(void)
 
 static void the_argument_is_read_whole_or_not_at_all(void)
 {
-	static const char *const bad[] = { "", "1", "1,2", "1,2,", "1,2,3,", "1,2,3x",
-		                               "-1,2,3", "1,-1,3", "1,2,0", "a,b,c" };
+	static const char *const bad[] = { "",       "1",      "1,2",    "1,2,",
+		                               "1,2,3,", "1,2,3x", "-1,2,3", "1,-1,3",
+		                               "1,2,0",  "a,b,c" };
 	struct pool_child c = { 0 };
 
 	CHECK_INT(pool_child_parse("3,4,5", &c), 0);

@@ -72,15 +72,45 @@ static void every_route_has_its_handler(void)
 static void a_path_spelt_otherwise_is_no_path(void)
 {
 	static const char *const paths[] = {
-		"", "/api", "/api/", "//", "//api/chat", "/api//chat", "/api/chat/",
-		"/API/chat", "/api/Chat", "/api/%63hat", "/api%2fchat", "/api/./chat",
-		"/x/../api/chat", "/api/chat;x=1", "/api/chat%20", "/api/chat%00",
-		"/api/chat\n", "api/chat", "/api/chatx", "/api/cha", "/api/chat/x",
-		"/jobs/", "/jobs//cancel", "/jobs/x/", "/jobs/x/cancel/", "/jobs/x/y",
-		"/jobs/x/artifacts", "/jobs/x/artifacts/", "/jobs/x/artifacts/content",
-		"/jobs/x/artifacts/response/", "/api/blobs/", "/api/blobs/a/b",
-		"/api/blobs", "/healthz/", "http://h/api/chat", "*", "/debug/pprof",
-		"/api/pull/", "/api/x/../delete",
+		"",
+		"/api",
+		"/api/",
+		"//",
+		"//api/chat",
+		"/api//chat",
+		"/api/chat/",
+		"/API/chat",
+		"/api/Chat",
+		"/api/%63hat",
+		"/api%2fchat",
+		"/api/./chat",
+		"/x/../api/chat",
+		"/api/chat;x=1",
+		"/api/chat%20",
+		"/api/chat%00",
+		"/api/chat\n",
+		"api/chat",
+		"/api/chatx",
+		"/api/cha",
+		"/api/chat/x",
+		"/jobs/",
+		"/jobs//cancel",
+		"/jobs/x/",
+		"/jobs/x/cancel/",
+		"/jobs/x/y",
+		"/jobs/x/artifacts",
+		"/jobs/x/artifacts/",
+		"/jobs/x/artifacts/content",
+		"/jobs/x/artifacts/response/",
+		"/api/blobs/",
+		"/api/blobs/a/b",
+		"/api/blobs",
+		"/healthz/",
+		"http://h/api/chat",
+		"*",
+		"/debug/pprof",
+		"/api/pull/",
+		"/api/x/../delete",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
@@ -119,8 +149,9 @@ static void the_id_is_the_segment_where_the_pattern_has_it(void)
 
 static void a_method_the_path_has_not_finds_no_route_but_the_path(void)
 {
-	static const char *const methods[] = { "GET", "PUT", "DELETE", "PATCH", "FOO",
-		                                   "post", "TRACE", "CONNECT", "", "OPTIONS" };
+	static const char *const methods[] = { "GET", "PUT",    "DELETE", "PATCH",
+		                                   "FOO", "post",   "TRACE",  "CONNECT",
+		                                   "",    "OPTIONS" };
 	char allow[ROUTE_ALLOW_SIZE];
 
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {

@@ -59,7 +59,7 @@ static void invalid(const char *text, const char *want)
 	refused(text, FAULT_INVALID_REQUEST, want);
 }
 
-/* --- good ones ------------------------------------------------------------------ */
+/* --- good ones ------------------------------------------------------------ */
 
 static void the_least_envelope_is_a_chat_with_defaults(void)
 {
@@ -81,7 +81,8 @@ static void the_least_envelope_is_a_chat_with_defaults(void)
 static void the_request_is_kept_but_for_stream_false(void)
 {
 	REQUIRE(good("{ \"request\" : { \"model\":\"m\",  \"x\":[1.50, 1e999] } }"));
-	CHECK_STR(draft.body, "{\"stream\":false, \"model\":\"m\",  \"x\":[1.50, 1e999] }");
+	CHECK_STR(draft.body,
+	          "{\"stream\":false, \"model\":\"m\",  \"x\":[1.50, 1e999] }");
 	CHECK_INT(draft.body_len, strlen(draft.body));
 	draft_done(&draft);
 	REQUIRE(good("{\"request\":{\"model\":\"m\",\"STREAM\":true}}"));
@@ -91,10 +92,11 @@ static void the_request_is_kept_but_for_stream_false(void)
 
 static void every_member_is_read(void)
 {
-	REQUIRE(good("{\"request\":{\"model\":\"m\"},\"endpoint\":\"/api/generate\","
-	             "\"webhook\":{\"url\":\"https://example.com/x\",\"secret\":\"" SECRET
-	             "\",\"events\":[ \"done\" , \"failed\" ]},\"artifact\":\"fetch\","
-	             "\"metadata\":{\"k\":\"v\"},\"expires_in\":\"2h\",\"timeout\":\"15m\"}"));
+	REQUIRE(good(
+	    "{\"request\":{\"model\":\"m\"},\"endpoint\":\"/api/generate\","
+	    "\"webhook\":{\"url\":\"https://example.com/x\",\"secret\":\"" SECRET
+	    "\",\"events\":[ \"done\" , \"failed\" ]},\"artifact\":\"fetch\","
+	    "\"metadata\":{\"k\":\"v\"},\"expires_in\":\"2h\",\"timeout\":\"15m\"}"));
 	CHECK_STR(draft.job.endpoint, "/api/generate");
 	CHECK_STR(draft.job.webhook_url, "https://example.com/x");
 	CHECK_STR(draft.job.webhook_secret, SECRET);
@@ -108,9 +110,10 @@ static void every_member_is_read(void)
 
 static void null_is_as_good_as_absent(void)
 {
-	REQUIRE(good("{\"request\":{\"model\":\"m\"},\"endpoint\":null,\"webhook\":null,"
-	             "\"artifact\":null,\"metadata\":null,\"expires_in\":null,"
-	             "\"timeout\":null}"));
+	REQUIRE(
+	    good("{\"request\":{\"model\":\"m\"},\"endpoint\":null,\"webhook\":null,"
+	         "\"artifact\":null,\"metadata\":null,\"expires_in\":null,"
+	         "\"timeout\":null}"));
 	draft_done(&draft);
 	invalid("{\"request\":null}", "request is required");
 }
@@ -128,14 +131,15 @@ static void the_four_endpoints_are_taken_and_no_other(void)
 		CHECK_STR(draft.job.endpoint, paths[i]);
 		draft_done(&draft);
 	}
-	invalid("{\"endpoint\":\"/api/embeddings\",\"request\":{\"model\":\"m\"}}", NULL);
+	invalid("{\"endpoint\":\"/api/embeddings\",\"request\":{\"model\":\"m\"}}",
+	        NULL);
 	invalid("{\"endpoint\":\"/api/pull\",\"request\":{\"model\":\"m\"}}", NULL);
 	invalid("{\"endpoint\":\"\",\"request\":{\"model\":\"m\"}}", NULL);
 	invalid("{\"endpoint\":1,\"request\":{\"model\":\"m\"}}",
 	        "endpoint must be a string");
 }
 
-/* --- the form ----------------------------------------------------------------------- */
+/* --- the form ------------------------------------------------------------- */
 
 static void what_is_no_json_object_is_refused(void)
 {
@@ -185,7 +189,8 @@ static void unknown_and_repeated_members_are_named(void)
 	invalid("{\"request\":{\"model\":\"m\"},\"webhook\":{\"ulr\":\"x\"}}",
 	        "unknown field \"webhook.ulr\"");
 	invalid("{\"request\":{\"model\":\"m\"},\"webhook\":{\"events\":[\"done\"],"
-	        "\"events\":[\"done\"]}}", "duplicate field \"webhook.events\"");
+	        "\"events\":[\"done\"]}}",
+	        "duplicate field \"webhook.events\"");
 }
 
 static void an_unknown_member_is_shown_escaped_and_cut(void)
@@ -233,18 +238,33 @@ static void artifact_is_one_of_three_words(void)
 	        "artifact must be auto, inline or fetch");
 }
 
-/* --- webhook -------------------------------------------------------------------------- */
+/* --- webhook -------------------------------------------------------------- */
 
 #define WEBHOOK(inner) "{\"request\":{\"model\":\"m\"},\"webhook\":" inner "}"
 
 static void a_webhook_that_must_not_be_reached_is_refused_at_once(void)
 {
 	static const char *const urls[] = {
-		"http://127.0.0.1/", "http://[::1]/", "http://169.254.169.254/x",
-		"http://127.0.0.1:11434/api/pull", "http://0/", "http://2130706433/",
-		"file:///etc/passwd", "gopher://x/", "http:x", "//h", "x", "", " ",
-		"http://a@b/", "http://a#b", "http://a:0/", "http://a:65536/",
-		"http://a/\\\\b", "http://a/\\nb", "http://a/\\u0000",
+		"http://127.0.0.1/",
+		"http://[::1]/",
+		"http://169.254.169.254/x",
+		"http://127.0.0.1:11434/api/pull",
+		"http://0/",
+		"http://2130706433/",
+		"file:///etc/passwd",
+		"gopher://x/",
+		"http:x",
+		"//h",
+		"x",
+		"",
+		" ",
+		"http://a@b/",
+		"http://a#b",
+		"http://a:0/",
+		"http://a:65536/",
+		"http://a/\\\\b",
+		"http://a/\\nb",
+		"http://a/\\u0000",
 	};
 	char text[256];
 
@@ -281,9 +301,11 @@ static void a_webhook_secret_has_its_form_and_length(void)
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":\"whsec_\"}"), NULL);
 	/* 23 bytes */
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":"
-	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaQ=\"}"), NULL);
+	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaQ=\"}"),
+	        NULL);
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":"
-	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!!\"}"), NULL);
+	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!!\"}"),
+	        NULL);
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":1}"),
 	        "webhook.secret must be a string");
 	/* a text of ours must not give it away */
@@ -293,8 +315,17 @@ static void a_webhook_secret_has_its_form_and_length(void)
 static void webhook_events_are_a_set_of_states(void)
 {
 	static const char *const bad[] = {
-		"[]", "\"done\"", "{}", "[\"Done\"]", "[\"done\",\"done\"]", "[1]",
-		"[\"done\",1]", "[[\"done\"]]", "[\"job.done\"]", "[\"\"]", "[\"done,failed\"]",
+		"[]",
+		"\"done\"",
+		"{}",
+		"[\"Done\"]",
+		"[\"done\",\"done\"]",
+		"[1]",
+		"[\"done\",1]",
+		"[[\"done\"]]",
+		"[\"job.done\"]",
+		"[\"\"]",
+		"[\"done,failed\"]",
 	};
 	char text[200];
 
@@ -324,7 +355,7 @@ static void a_webhook_without_url_goes_to_the_default_or_nowhere(void)
 	draft_done(&draft);
 }
 
-/* --- metadata --------------------------------------------------------------------------- */
+/* --- metadata ------------------------------------------------------------- */
 
 /* {"request":…,"metadata":{"k0":"v",…}} with `count` keys. */
 static bool metadata_ok(int count, int key_len, int value_len)
@@ -336,7 +367,8 @@ static bool metadata_ok(int count, int key_len, int value_len)
 	if (buf_add_str(&b, "{\"request\":{\"model\":\"m\"},\"metadata\":{"))
 		abort();
 	for (int i = 0; i < count; i++)
-		if (buf_addf(&b, "%s\"%0*d\":\"%0*d\"", i ? "," : "", key_len, i, value_len, 1))
+		if (buf_addf(&b, "%s\"%0*d\":\"%0*d\"", i ? "," : "", key_len, i, value_len,
+		             1))
 			abort();
 	if (buf_add_str(&b, "}}"))
 		abort();
@@ -352,7 +384,8 @@ static bool metadata_ok(int count, int key_len, int value_len)
 static void metadata_is_bounded_in_keys_and_lengths(void)
 {
 	CHECK(metadata_ok(0, 1, 1));
-	CHECK(metadata_ok(LIMIT_METADATA_KEYS, LIMIT_METADATA_KEY, LIMIT_METADATA_VALUE));
+	CHECK(
+	    metadata_ok(LIMIT_METADATA_KEYS, LIMIT_METADATA_KEY, LIMIT_METADATA_VALUE));
 	CHECK(!metadata_ok(LIMIT_METADATA_KEYS + 1, 2, 1));
 	CHECK(!metadata_ok(1, LIMIT_METADATA_KEY + 1, 1));
 	CHECK(!metadata_ok(1, 1, LIMIT_METADATA_VALUE + 1));
@@ -364,12 +397,13 @@ static void metadata_holds_strings_under_different_keys(void)
 	        "metadata must be an object");
 	invalid("{\"request\":{\"model\":\"m\"},\"metadata\":{\"a\":1}}",
 	        "metadata must hold strings only");
-	invalid("{\"request\":{\"model\":\"m\"},\"metadata\":{\"a\":\"1\",\"\\u0061\":\"2\"}}",
+	invalid("{\"request\":{\"model\":\"m\"},\"metadata\":{\"a\":\"1\",\"\\u0061\":"
+	        "\"2\"}}",
 	        "metadata names a key twice");
 	invalid("{\"request\":{\"model\":\"m\"},\"metadata\":{\"\":\"1\"}}", NULL);
 }
 
-/* --- headers ------------------------------------------------------------------------------ */
+/* --- headers -------------------------------------------------------------- */
 
 static bool media_ok(const char *type, const char *encoding)
 {

@@ -96,9 +96,39 @@ static void the_worker_empties_the_wal(void)
 
 	job_put(db, "m:latest", false);
 	CHECK(db_wal_bytes(db) > 0);
-	CHECK_INT(db_checkpoint(db, NULL), ERR_OK);
+	CHECK_INT(db_checkpoint(db, true, NULL), ERR_OK);
 	CHECK_INT(db_wal_bytes(db), 0);
 	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	db_gone(db);
+}
+
+static int64_t wal_file_bytes(struct db *db)
+{
+	char wal[256];
+	struct stat st;
+
+	snprintf(wal, sizeof(wal), "%s-wal", db->conf.path);
+	return stat(wal, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+static void a_wal_that_is_begun_again_keeps_its_file(void)
+{
+	struct db *db = db_fresh();
+	int64_t size;
+
+	for (int i = 0; i < 20; i++)
+		job_put(db, "m:latest", false);
+	size = wal_file_bytes(db);
+	CHECK(db_wal_bytes(db) <= size && size > 0);
+	CHECK_INT(db_checkpoint(db, false, NULL), ERR_OK);
+	CHECK_INT(db_wal_bytes(db), 0);
+	CHECK_INT(wal_file_bytes(db), size);
+	job_put(db, "m:latest", false);
+	CHECK(db_wal_bytes(db) > 0 && db_wal_bytes(db) < size);
+	CHECK_INT(wal_file_bytes(db), size);
+	CHECK_INT(db_checkpoint(db, true, NULL), ERR_OK);
+	CHECK_INT(wal_file_bytes(db), 0);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 21);
 	db_gone(db);
 }
 
@@ -111,11 +141,11 @@ static void a_reader_in_the_way_of_the_checkpoint_is_told(void)
 	shell(reader, "BEGIN");
 	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 1);
 	job_put(db, "m:latest", false);
-	CHECK_INT(db_checkpoint(db, NULL), ERR_BUSY);
+	CHECK_INT(db_checkpoint(db, true, NULL), ERR_BUSY);
 	CHECK_INT(db_begin(db, DB_SYNC_NORMAL, NULL), ERR_OK); /* the gate is free */
 	db_rollback(db);
 	shell(reader, "COMMIT");
-	CHECK_INT(db_checkpoint(db, NULL), ERR_OK);
+	CHECK_INT(db_checkpoint(db, true, NULL), ERR_OK);
 	db_close(reader);
 	db_gone(db);
 }
@@ -299,6 +329,7 @@ int main(void)
 		T(a_reader_cannot_write),
 		T(no_connection_checkpoints_by_itself),
 		T(the_worker_empties_the_wal),
+		T(a_wal_that_is_begun_again_keeps_its_file),
 		T(a_reader_in_the_way_of_the_checkpoint_is_told),
 		T(the_sync_asked_for_is_the_sync_used),
 		T(what_was_rolled_back_was_never_there),
