@@ -127,6 +127,9 @@ fi
 
 start responder "$build/foreman-responder"
 start worker "$build/foreman-worker"
+# Caddy would take the host for a name: bind that address, serve every name.
+host=${FOREMAN_LISTEN%:*}
+[ -z "$host" ] || export CADDY_GLOBAL="default_bind $host" FOREMAN_LISTEN=":${FOREMAN_LISTEN##*:}"
 case $(caddy version) in
 2.[0-6].* | v2.[0-6].*) buffers=$'buffer_requests\nmax_buffer_size 4MiB' ;;
 *) buffers='request_buffers 4MiB' ;;
@@ -134,23 +137,24 @@ esac
 start caddy env FOREMAN_REQUEST_BUFFERS="${FOREMAN_REQUEST_BUFFERS-$buffers}" \
     caddy run --adapter caddyfile --config Caddyfile
 port=${FOREMAN_LISTEN##*:}
-await answers "http://127.0.0.1:$port/readyz"
-echo "foreman is ready on http://localhost:$port"
+base=http://${host:-localhost}:$port
+await answers "$base/readyz"
+echo "foreman is ready on $base"
 
 # --- show ----------------------------------------------------------------------
 
 status=0
-python3 deploy/show.py "http://127.0.0.1:$port" || status=$?
+python3 deploy/show.py "$base" || status=$?
 [ "$status" -eq 0 ] || logs
 if $once; then
     exit "$status"
 fi
 
-say "Serving on http://localhost:$port until Ctrl-C"
+say "Serving on $base until Ctrl-C"
 cat <<END
 Point a client of Ollama there, or:
-    curl http://localhost:$port/api/tags
-    curl http://localhost:$port/queue
+    curl $base/api/tags
+    curl $base/queue
     sqlite3 -readonly $FOREMAN_DB 'SELECT * FROM history'
 Logs are in $run
 END

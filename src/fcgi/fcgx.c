@@ -39,6 +39,7 @@ struct fcgx {
 	FCGX_Request req;
 	bool head_only; /* a HEAD request: no body goes out */
 	bool answered;
+	bool read_out;  /* the body was read to the peer's end of it */
 };
 
 enum err fcgx_init(void)
@@ -187,6 +188,7 @@ enum err fcgx_body(struct fcgx *r, struct buf *b)
 		extra = drain(in);
 	if (FCGX_GetError(in) != 0)
 		return ERR_CLOSED;
+	r->read_out = true;
 	/* "-1" and "" are how web servers say that they do not know */
 	if (str_u64(span_of(fcgx_param(r, "CONTENT_LENGTH")), &said) == ERR_OK &&
 	    said != b->len + extra)
@@ -255,17 +257,30 @@ enum err fcgx_reply(struct fcgx *r, int status, const char *content_type,
 	if (!e)
 		e = fcgx_head(r, status, content_type,
 		              (struct span){ lines.p, lines.len });
-	if (!e)
-		e = fcgx_write(r, body.p, body.len);
+	if (!e && !r->head_only)
+		e = put(r, body.p, body.len);
 	buf_done(&lines);
 	return e;
 }
 
+/*
+ * The library half-closes and then waits for the peer to close as well, for
+ * bytes the peer has sent and nobody has read would turn our close into a
+ * reset, and the answer might be lost with it. When all was read there is
+ * nothing to wait for: "keep" makes it leave the connection to us.
+ */
 void fcgx_finish(struct fcgx *r)
 {
+	int fd;
+
 	if (!r)
 		return;
+	fd = r->req.ipcFd;
+	if (r->read_out)
+		r->req.keepConnection = 1;
 	FCGX_Finish_r(&r->req);
+	if (r->req.ipcFd == fd) /* else it met an error and has closed */
+		fd_close(&fd);
 	free(r);
 }
 

@@ -54,7 +54,7 @@ enum err fcgx_head(struct fcgx *r, int status, const char *content_type,
 enum err fcgx_write(struct fcgx *r, const void *p, size_t len) MUST_CHECK;
 
 /* Head (with Content-Length, for HEAD requests too; not for 204 and 304) and
- * body in one flush. */
+ * body; they leave together with the end, in fcgx_finish. */
 enum err fcgx_reply(struct fcgx *r, int status, const char *content_type,
                     struct span headers, struct span body) MUST_CHECK;
 

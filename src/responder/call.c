@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "responder/answer.h"
 
 #define BODY_KEEP (64 * 1024) /* bytes of buffer a thread keeps for the next */
@@ -121,6 +122,21 @@ enum err call_query_next(struct span *query, struct span *name, char **value)
 		return ERR_NOENT;
 	*name = key;
 	return percent_decode(piece, value);
+}
+
+void call_end(struct call *c)
+{
+	enum log_level level = c->status >= 500 ? LOG_WARN : LOG_DEBUG;
+	char path[LOG_VALUE_MAX];
+
+	str_escape(c->path, path, sizeof(path));
+	log_event(level, "request", KV_S("method", c->method), KV_S("path", path),
+	          KV_I("status", c->status),
+	          KV_I("us", clock_mono_us() - c->began_mono_us),
+	          KV_S("job", c->job[0] ? c->job : NULL),
+	          KV_S("reason", c->why.s[0] ? c->why.s : NULL));
+	fcgx_finish(c->req);
+	c->req = NULL;
 }
 
 void seat_tidy(struct seat *s)

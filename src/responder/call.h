@@ -88,6 +88,9 @@ struct job_view call_view(const struct call *c);
 enum err call_query_next(struct span *query, struct span *name, char **value)
     MUST_CHECK;
 
+/* Log the request as answered with c->status, and end it; c->req is NULL then. */
+void call_end(struct call *c);
+
 /* What a request leaves in the seat: a large body's memory is given back. */
 void seat_tidy(struct seat *s);
 void seat_done(struct seat *s);

@@ -48,6 +48,8 @@ struct pool {
 	unsigned current;       /* the generation that is kept up */
 	unsigned coming;        /* a reload's, 0: none is under way */
 	unsigned newest;        /* numbers are never used twice */
+	bool reload_again;      /* asked for while one was under way: the program
+	                           may have changed since that began */
 	unsigned early_deaths;
 	int64_t respawn_mono_ms; /* none is started before this */
 	bool stopping;
@@ -187,11 +189,9 @@ static void give_up_reload(struct pool *p)
 
 static void begin_reload(struct pool *p)
 {
-	if (p->coming) {
-		log_event(LOG_WARN, "a reload is under way already",
-		          KV_I("generation", p->coming));
+	p->reload_again = p->coming != 0;
+	if (p->reload_again)
 		return;
-	}
 	p->coming = ++p->newest;
 	log_event(LOG_INFO, "reload", KV_I("generation", p->coming));
 	for (size_t i = 0; i < p->conf->responders; i++) {
@@ -332,6 +332,8 @@ static enum err turn(struct pool *p)
 		on_signals(p);
 	}
 	free(fds);
+	if (p->reload_again && !p->coming && !p->stopping)
+		begin_reload(p);
 	keep_up(p);
 	return ERR_OK;
 }

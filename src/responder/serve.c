@@ -56,24 +56,13 @@ struct chair {               /* a thread and its seat */
 
 /* --- a request ------------------------------------------------------------ */
 
-static void log_request(const struct call *c, const char *path)
-{
-	enum log_level level = c->status >= 500 ? LOG_WARN : LOG_DEBUG;
-
-	log_event(level, "request", KV_S("method", c->method), KV_S("path", path),
-	          KV_I("status", c->status),
-	          KV_I("us", clock_mono_us() - c->began_mono_us),
-	          KV_S("job", c->job[0] ? c->job : NULL),
-	          KV_S("reason", c->why.s[0] ? c->why.s : NULL));
-}
-
 void serve_request(struct seat *seat, struct fcgx *req)
 {
 	struct call c = { .seat = seat, .req = req,
 		              .began_mono_us = clock_mono_us() };
 	const char *method = fcgx_param(req, "REQUEST_METHOD");
 	const char *uri = fcgx_param(req, "REQUEST_URI");
-	char path[LOG_VALUE_MAX], name[16];
+	char name[16];
 	struct span rest = span_of(uri ? uri : "");
 
 	str_copy(name, sizeof(name), method ? method : "");
@@ -81,13 +70,9 @@ void serve_request(struct seat *seat, struct fcgx *req)
 	if (!span_cut(&rest, '?', &c.path))
 		c.path = (struct span){ 0 };
 	c.query = rest;
-	str_copy(path, sizeof(path), uri ? uri : "");
-	path[strcspn(path, "?")] = '\0';
 	route_call(&c);
-	if (c.req) {
-		fcgx_finish(c.req);
-		log_request(&c, path); /* of a parked request the lot tells */
-	}
+	if (c.req) /* else somebody else will tell of it */
+		call_end(&c);
 	seat_tidy(seat);
 }
 

@@ -10,6 +10,7 @@
 
 #include "responder/submit.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,10 @@
 #include "store/group.h"
 
 #define RETRY_AFTER_S 2 /* when a client that got a 202 may look again */
+
+/* A larger body keeps its thread until it is stored, so that what is in hand
+ * at once stays below GROUP_POSTS_MAX of these and FOREMAN_THREADS bodies. */
+#define POST_BODY_MAX (64 * 1024)
 
 /* --- walking objects whose members are known ------------------------------ */
 
@@ -506,28 +511,62 @@ static bool headers_ok(struct call *c)
 
 /* --- the handler ---------------------------------------------------------- */
 
-static enum err store(struct call *c, struct draft *d)
+/*
+ * From here on nobody waits: the thread hands the receipt in and takes the next
+ * request, and the group's thread answers when the job is on disk. So a hundred
+ * submissions need no hundred threads, and none is woken for a commit that it
+ * shared with others.
+ */
+struct receipt {
+	struct call call;      /* a copy; its seat is the next */
+	struct seat seat;      /* has no more than the service */
+	struct draft draft;
+	struct submission sub;
+	struct group_post post;
+};
+
+static void receipt_free(struct receipt *r)
 {
-	struct job *job = &d->job;
-	struct submission sub = { .job = job, .body = { d->body, d->body_len } };
+	free(r->sub.event_json);
+	draft_done(&r->draft);
+	free(r);
+}
+
+/* Takes the draft over. NULL: no memory. */
+static struct receipt *receipt_new(const struct call *c, struct draft *d)
+{
+	struct receipt *r = calloc(1, sizeof(*r));
+
+	if (!r) {
+		draft_done(d);
+		return NULL;
+	}
+	r->call = *c;
+	r->call.seat = &r->seat;
+	r->call.method = "POST"; /* the only one here; the caller's text goes */
+	r->seat.service = c->seat->service;
+	r->draft = *d;
+	r->sub.job = &r->draft.job;
+	r->sub.body = (struct span){ r->draft.body, r->draft.body_len };
+	return r;
+}
+
+static enum err fill_in(struct receipt *r)
+{
+	struct job *job = &r->draft.job;
 	struct job_view view;
-	enum err e;
 
 	ulid_new(job->id);
-	str_copy(c->job, sizeof(c->job), job->id);
+	str_copy(r->call.job, sizeof(r->call.job), job->id);
 	job->created_ms = job->queued_ms = clock_wall_ms();
-	if (d->expires_in_ms)
-		job->expires_ms = job->created_ms + d->expires_in_ms;
-	if (job->webhook_url && (job->webhook_events & (1u << JOB_QUEUED))) {
-		job->webhook_pending = 1;
-		view = call_view(c);
-		sub.event_json = job_event_json(job, &view, job->created_ms);
-		if (!sub.event_json)
-			return ERR_NOMEM;
-	}
-	e = group_submit(c->seat->service->group, &sub, &c->why);
-	free(sub.event_json);
-	return e;
+	if (r->draft.expires_in_ms)
+		job->expires_ms = job->created_ms + r->draft.expires_in_ms;
+	if (!job->webhook_url || !(job->webhook_events & (1u << JOB_QUEUED)))
+		return ERR_OK;
+	job->webhook_pending = 1;
+	view = call_view(&r->call);
+	r->sub.event_json = job_event_json(job, &view, job->created_ms);
+	return r->sub.event_json ? ERR_OK : ERR_NOMEM;
 }
 
 static void answer_accepted(struct call *c, const struct job *job)
@@ -540,13 +579,52 @@ static void answer_accepted(struct call *c, const struct job *job)
 	answer_json(c, 202, headers, job_json(job, &view));
 }
 
+/* The answer, the end of the request and of the receipt. */
+static void conclude(struct receipt *r, enum err e)
+{
+	struct call *c = &r->call;
+
+	if (!e) {
+		lot_nudge(c->seat->service->lot);
+		answer_accepted(c, r->sub.job);
+	} else if (e == ERR_LIMIT) {
+		answer_fault(c, FAULT_TOO_MANY_JOBS, "too many jobs are queued");
+	} else {
+		answer_store_error(c, e);
+	}
+	call_end(c);
+	receipt_free(r);
+}
+
+static void posted(struct group_post *post, const struct errtext *why)
+{
+	struct receipt *r =
+	    (struct receipt *)((char *)post - offsetof(struct receipt, post));
+
+	r->call.why = *why;
+	conclude(r, r->sub.result);
+}
+
+static void hand_in(struct receipt *r)
+{
+	struct group *group = r->seat.service->group;
+	enum err e = fill_in(r);
+
+	r->post = (struct group_post){ .sub = &r->sub, .done = posted };
+	if (!e && r->sub.body.len <= POST_BODY_MAX && !group_post(group, &r->post))
+		return;
+	if (!e)
+		e = group_submit(group, &r->sub, &r->call.why);
+	conclude(r, e);
+}
+
 void submit_handle(struct call *c)
 {
 	const struct service *service = c->seat->service;
 	struct errtext why = { 0 };
+	struct receipt *r;
 	enum fault fault;
 	struct draft d;
-	enum err e;
 
 	if (!headers_ok(c))
 		return;
@@ -555,14 +633,11 @@ void submit_handle(struct call *c)
 		answer_fault(c, fault, "%s", why.s);
 		return;
 	}
-	e = store(c, &d);
-	if (!e) {
-		lot_nudge(service->lot);
-		answer_accepted(c, &d.job);
-	} else if (e == ERR_LIMIT) {
-		answer_fault(c, FAULT_TOO_MANY_JOBS, "too many jobs are queued");
-	} else {
-		answer_store_error(c, e);
+	r = receipt_new(c, &d);
+	if (!r) {
+		answer_fault(c, FAULT_INTERNAL, "out of memory");
+		return;
 	}
-	draft_done(&d);
+	c->req = NULL; /* the receipt's now */
+	hand_in(r);
 }

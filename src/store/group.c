@@ -6,6 +6,10 @@
  * and hands the lead to the first who came meanwhile. So nobody works for
  * others longer than one commit, and one fsync serves everybody who arrived
  * during the last one.
+ * A posted turn has no thread that waits. The committer, a thread of the
+ * group's own, leads when one of those is first, and tells all of them how it
+ * went, whoever led: telling is work, and a client that waits for its own
+ * turn must not be held up by it.
  * A turn that waits may give up; one that was taken may not: its leader's
  * wait for the gate is bounded. The connection belongs to whoever leads.
  */
@@ -29,6 +33,8 @@ enum verdict { NONE, LEAD, DONE };
 struct turn {
 	struct turn *next; /* this and `bound`: under the group's lock */
 	bool bound;        /* taken by a leader, or chosen to lead */
+	struct group_post *post; /* nobody waits: the turn is on the heap, and the
+	                      members up to `result` are not used */
 
 	/* A lock of its own, so that those who are woken do not meet at the
 	 * group's, and the leader is not held up by them. */
@@ -52,7 +58,26 @@ struct group {
 	struct turn *first;
 	struct turn **end;
 	bool led;
+
+	pthread_t committer;
+	pthread_cond_t wanted;  /* there is something for the committer */
+	bool lead_wanted;       /* it is to lead */
+	struct turn *served;    /* posted turns to tell, in order */
+	struct turn **served_end;
+	size_t posts;           /* not yet told */
+	bool closing;
 };
+
+static void *committer_main(void *arg);
+
+static void release(struct group *g)
+{
+	db_close(g->db);
+	pthread_cond_destroy(&g->wanted);
+	pthread_mutex_destroy(&g->lock);
+	pthread_condattr_destroy(&g->monotonic);
+	free(g);
+}
 
 enum err group_open(const struct db_conf *conf, const struct queue_limits *limits,
                     struct group **out, struct errtext *why)
@@ -69,9 +94,16 @@ enum err group_open(const struct db_conf *conf, const struct queue_limits *limit
 	}
 	g->limits = *limits;
 	g->end = &g->first;
+	g->served_end = &g->served;
 	pthread_condattr_init(&g->monotonic);
 	pthread_condattr_setclock(&g->monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->wanted, NULL);
+	if (pthread_create(&g->committer, NULL, committer_main, g)) {
+		release(g);
+		errtext_set(why, "no thread to commit with");
+		return ERR_NOMEM;
+	}
 	*out = g;
 	return ERR_OK;
 }
@@ -80,10 +112,12 @@ void group_close(struct group *g)
 {
 	if (!g)
 		return;
-	db_close(g->db);
-	pthread_mutex_destroy(&g->lock);
-	pthread_condattr_destroy(&g->monotonic);
-	free(g);
+	pthread_mutex_lock(&g->lock);
+	g->closing = true;
+	pthread_cond_signal(&g->wanted);
+	pthread_mutex_unlock(&g->lock);
+	pthread_join(g->committer, NULL);
+	release(g);
 }
 
 /* --- the leader's work ----------------------------------------------------- */
@@ -222,8 +256,49 @@ static bool give_up(struct group *g, struct turn *t)
 	return in_time;
 }
 
-/* Our own turn is the first in the list. */
-static void lead(struct group *g, struct turn *own)
+/* Whose is the lead after this one? The heir, if it is a thread that waits;
+ * the lock is held. */
+static struct turn *pass_lead(struct group *g)
+{
+	struct turn *heir = g->first;
+
+	if (!heir) {
+		g->led = false;
+	} else if (heir->post) {
+		g->lead_wanted = true;
+		pthread_cond_signal(&g->wanted);
+		heir = NULL;
+	} else {
+		heir->bound = true;
+	}
+	return heir;
+}
+
+/* Leave the posted turns of a batch to the committer, who may free them at
+ * once; how many others are left, in front. The lock is held. */
+static size_t add_served(struct group *g, struct turn **batch, size_t count)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct turn *t = batch[i];
+
+		if (!t->post) {
+			batch[left++] = t;
+			continue;
+		}
+		t->next = NULL;
+		*g->served_end = t;
+		g->served_end = &t->next;
+	}
+	if (left < count)
+		pthread_cond_signal(&g->wanted);
+	return left;
+}
+
+/* One commit. `own` is the caller's turn, first in the list; NULL for the
+ * committer. */
+static void lead(struct group *g, const struct turn *own)
 {
 	struct turn *batch[BATCH_MAX], *heir;
 	size_t count;
@@ -232,15 +307,14 @@ static void lead(struct group *g, struct turn *own)
 	count = take_batch(g, batch);
 	pthread_mutex_unlock(&g->lock);
 	serve(g, batch, count);
+	pthread_mutex_lock(&g->lock);
+	count = add_served(g, batch, count);
+	pthread_mutex_unlock(&g->lock);
 	for (size_t i = 0; i < count; i++)
 		if (batch[i] != own)
 			decide(batch[i], DONE);
 	pthread_mutex_lock(&g->lock);
-	heir = g->first;
-	if (heir)
-		heir->bound = true;
-	else
-		g->led = false;
+	heir = pass_lead(g);
 	pthread_mutex_unlock(&g->lock);
 	if (heir)
 		decide(heir, LEAD);
@@ -286,6 +360,61 @@ static enum err run_turn(struct group *g, struct turn *t, struct errtext *why)
 	return t->result;
 }
 
+/* --- posted turns ---------------------------------------------------------- */
+
+static void tell(struct turn *t)
+{
+	struct group_post *post = t->post;
+	struct errtext why = t->why;
+
+	post->sub->result = t->result;
+	free(t);
+	post->done(post, &why);
+}
+
+/* Tell all that were served; the lock is held, but not while telling. */
+static void tell_served(struct group *g)
+{
+	struct turn *t = g->served;
+	size_t told = 0;
+
+	g->served = NULL;
+	g->served_end = &g->served;
+	pthread_mutex_unlock(&g->lock);
+	while (t) {
+		struct turn *next = t->next;
+
+		tell(t);
+		told++;
+		t = next;
+	}
+	pthread_mutex_lock(&g->lock);
+	g->posts -= told;
+}
+
+static void *committer_main(void *arg)
+{
+	struct group *g = arg;
+
+	pthread_mutex_lock(&g->lock);
+	for (;;) {
+		if (g->lead_wanted) {
+			g->lead_wanted = false;
+			pthread_mutex_unlock(&g->lock);
+			lead(g, NULL);
+			pthread_mutex_lock(&g->lock);
+		}
+		if (g->served)
+			tell_served(g);
+		else if (!g->lead_wanted && g->closing)
+			break;
+		else if (!g->lead_wanted)
+			pthread_cond_wait(&g->wanted, &g->lock);
+	}
+	pthread_mutex_unlock(&g->lock);
+	return NULL;
+}
+
 /* --- what callers see ------------------------------------------------------ */
 
 enum err group_submit(struct group *g, struct submission *sub, struct errtext *why)
@@ -305,4 +434,30 @@ enum err group_cancel(struct group *g, const char *id, int64_t now_ms,
 	if (err == ERR_OK)
 		*out = t.answer;
 	return err;
+}
+
+enum err group_post(struct group *g, struct group_post *post)
+{
+	struct turn *t = calloc(1, sizeof(*t));
+	enum err e = ERR_OK;
+
+	if (!t)
+		return ERR_NOMEM;
+	t->post = post;
+	t->sub = post->sub;
+	pthread_mutex_lock(&g->lock);
+	if (g->posts == GROUP_POSTS_MAX) {
+		e = ERR_BUSY;
+	} else {
+		g->posts++;
+		append(g, t);
+		if (!g->led) {
+			g->led = g->lead_wanted = true;
+			pthread_cond_signal(&g->wanted);
+		}
+	}
+	pthread_mutex_unlock(&g->lock);
+	if (e)
+		free(t);
+	return e;
 }

@@ -10,11 +10,12 @@
 
 #include "store/queue.h"
 
-struct group; /* owns a DB_WRITER connection; any number of threads may call */
+struct group; /* owns a DB_WRITER connection and a thread; anyone may call */
 
 enum err group_open(const struct db_conf *conf, const struct queue_limits *limits,
                     struct group **out, struct errtext *why) MUST_CHECK;
-void group_close(struct group *g); /* no thread may be inside; NULL is fine */
+/* No thread may be inside; what was posted is committed first. NULL is fine. */
+void group_close(struct group *g);
 
 /*
  * Returns when the submission is committed: on disk for an unattended job,
@@ -25,6 +26,24 @@ void group_close(struct group *g); /* no thread may be inside; NULL is fine */
  */
 enum err group_submit(struct group *g, struct submission *sub,
                       struct errtext *why) MUST_CHECK;
+
+/*
+ * The same without waiting: hand the submission in and go on. When it is
+ * committed, or cannot be, `done` is called once with the answer in
+ * sub->result, from the group's own thread (never from inside group_post). It
+ * must not block, nor call into the group. The post and what it points to stay
+ * untouched until then; `done` may free them.
+ * ERR_BUSY: GROUP_POSTS_MAX are on their way already; the caller waits with
+ * group_submit, which is what bounds the requests in hand. ERR_NOMEM.
+ */
+struct group_post {
+	struct submission *sub;
+	void (*done)(struct group_post *post, const struct errtext *why);
+};
+
+#define GROUP_POSTS_MAX 256
+
+enum err group_post(struct group *g, struct group_post *post) MUST_CHECK;
 
 /* Cancel through the group's connection, in turn with the submissions. */
 enum err group_cancel(struct group *g, const char *id, int64_t now_ms,

@@ -513,7 +513,7 @@ static void a_peer_that_left_is_noticed_when_written_to(void)
 
 	REQUIRE(fcgx_accept(listening, &r) == ERR_OK);
 	fd_close(&fd);
-	CHECK_INT(fcgx_reply(r, 200, NULL, nothing, SPAN_LIT("x")), ERR_CLOSED);
+	CHECK_INT(fcgx_head(r, 200, NULL, nothing), ERR_OK); /* leaves with the first */
 	CHECK_INT(fcgx_write(r, "x", 1), ERR_CLOSED);
 	CHECK_INT(fcgx_write(r, NULL, 0), ERR_CLOSED);
 	fcgx_finish(r);

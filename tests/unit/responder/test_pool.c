@@ -36,6 +36,14 @@ struct hello {
 
 /* --- the child ------------------------------------------------------------ */
 
+static bool said_and_told(int fd, const struct hello *hello)
+{
+	char word[2];
+
+	return send(fd, hello, sizeof(*hello), 0) == sizeof(*hello) &&
+	       recv(fd, word, sizeof(word), 0) == sizeof(word);
+}
+
 static int be_child(const char *text)
 {
 	struct pool_child c;
@@ -49,10 +57,13 @@ static int be_child(const char *text)
 		return 70;
 	if (getenv("DIE_EARLY"))
 		return 71;
-	if (send(c.listen_fd, &hello, sizeof(hello), 0) != sizeof(hello))
+	if (getenv("READY_WHEN_TOLD") && !said_and_told(c.listen_fd, &hello))
 		return 72;
-	if (write(c.ready_fd, "r", 1) != 1)
+	if (write(c.ready_fd, "r", 1) != 1) /* first: who has our hello may kill */
 		return 73;
+	if (!getenv("READY_WHEN_TOLD") &&
+	    send(c.listen_fd, &hello, sizeof(hello), 0) != sizeof(hello))
+		return 74;
 	p = (struct pollfd){ .fd = signals, .events = POLLIN };
 	while (!hello.event && poll(&p, 1, -1) > 0)
 		hello.event = sig_next(signals);
@@ -174,6 +185,50 @@ static void a_reload_starts_the_new_before_the_old_are_told_to_drain(void)
 	CHECK_INT(finish(), 0);
 }
 
+static void let_one_be_ready(void)
+{
+	if (send(ours, "go", 2, 0) != 2)
+		abort();
+}
+
+/* The second SIGHUP comes while the first reload's child is not ready yet. */
+static void a_reload_asked_for_during_a_reload_follows_it(void)
+{
+	struct hello a, b, c, d;
+
+	setenv("READY_WHEN_TOLD", "1", 1);
+	start(1);
+	unsetenv("READY_WHEN_TOLD");
+	a = next();
+	REQUIRE(a.pid > 0);
+	let_one_be_ready();
+	kill(master, SIGHUP);
+	b = next();
+	REQUIRE(b.pid > 0 && b.event == 0);
+	kill(master, SIGHUP);
+	let_one_be_ready();
+	c = next();
+	d = next();
+	if (c.pid == a.pid) { /* the two have no order */
+		struct hello swap = c;
+
+		c = d;
+		d = swap;
+	}
+	CHECK_INT(d.pid, a.pid);
+	CHECK_INT(d.event, SIGHUP);
+	CHECK_INT(c.event, 0);
+	let_one_be_ready();
+	d = next();
+	CHECK_INT(d.pid, b.pid);
+	CHECK_INT(d.event, SIGHUP);
+	kill(master, SIGTERM);
+	d = next();
+	CHECK_INT(d.pid, c.pid);
+	CHECK_INT(d.event, SIGTERM);
+	CHECK_INT(finish(), 0);
+}
+
 static void a_master_that_is_killed_takes_its_children_along(void)
 {
 	struct hello a;
@@ -203,6 +258,7 @@ int main(int argc, char **argv)
 		T(an_interrupt_is_a_stop),
 		T(a_dead_child_is_replaced),
 		T(a_reload_starts_the_new_before_the_old_are_told_to_drain),
+		T(a_reload_asked_for_during_a_reload_follows_it),
 		T(a_master_that_is_killed_takes_its_children_along),
 		T(children_that_never_get_ready_do_not_keep_it_from_stopping),
 	};

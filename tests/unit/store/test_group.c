@@ -6,6 +6,7 @@
 #include "store/group.h"
 
 #include <pthread.h>
+#include <stddef.h>
 
 #include "store.h"
 
@@ -249,6 +250,165 @@ static void a_batch_that_fails_leaves_nothing_of_anybody(void)
 	home_remove();
 }
 
+/* --- submissions nobody waits for ------------------------------------------ */
+
+struct posted {
+	struct group_post post;
+	struct submission sub;
+	struct job job;
+	int told; /* under `told_lock` */
+};
+
+static pthread_mutex_t told_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t told_changed = PTHREAD_COND_INITIALIZER;
+static int told_count;
+
+static void on_done(struct group_post *post, const struct errtext *why)
+{
+	struct posted *p = (struct posted *)((char *)post - offsetof(struct posted, post));
+
+	(void)why;
+	pthread_mutex_lock(&told_lock);
+	p->told++;
+	told_count++;
+	pthread_cond_signal(&told_changed);
+	pthread_mutex_unlock(&told_lock);
+}
+
+static enum err post(struct group *g, struct posted *p)
+{
+	memset(p, 0, sizeof(*p));
+	job_make(&p->job, "m:latest", false);
+	p->sub = (struct submission){ .job = &p->job, .body = SPAN_LIT("{}") };
+	p->post = (struct group_post){ .sub = &p->sub, .done = on_done };
+	return group_post(g, &p->post);
+}
+
+static void await_told(int count)
+{
+	pthread_mutex_lock(&told_lock);
+	while (told_count < count)
+		pthread_cond_wait(&told_changed, &told_lock);
+	told_count = 0;
+	pthread_mutex_unlock(&told_lock);
+}
+
+static void a_post_is_told_once_when_it_is_on_disk(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	struct posted p;
+
+	syncs_taken();
+	CHECK_INT(post(g, &p), ERR_OK);
+	await_told(1);
+	CHECK(syncs_taken() > 0);
+	CHECK_INT(p.sub.result, ERR_OK);
+	CHECK_INT(p.job.seq, 1);
+	CHECK_STR(ask_text(reader, "SELECT id FROM jobs"), p.job.id);
+	group_close(g);
+	CHECK_INT(p.told, 1);
+	job_done(&p.job);
+	db_close(reader);
+	home_remove();
+}
+
+/* While somebody else holds the gate nothing is told, so all pile up. */
+static void only_so_many_posts_are_on_their_way(void)
+{
+	static struct posted posts[GROUP_POSTS_MAX + 1];
+	struct group *g = group_fresh(&no_limits);
+	struct db *writer = db_of(DB_WRITER);
+
+	CHECK_INT(db_begin(writer, DB_SYNC_NORMAL, NULL), ERR_OK);
+	for (int i = 0; i < GROUP_POSTS_MAX; i++)
+		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	CHECK_INT(post(g, &posts[GROUP_POSTS_MAX]), ERR_BUSY);
+	job_done(&posts[GROUP_POSTS_MAX].job);
+	db_rollback(writer);
+	await_told(GROUP_POSTS_MAX);
+	CHECK_INT(ask_int(writer, "SELECT count(*) FROM jobs"), GROUP_POSTS_MAX);
+	for (int i = 0; i < GROUP_POSTS_MAX; i++) {
+		CHECK_INT(posts[i].told, 1);
+		job_done(&posts[i].job);
+	}
+	CHECK_INT(post(g, &posts[0]), ERR_OK); /* there is room again */
+	await_told(1);
+	job_done(&posts[0].job);
+	db_close(writer);
+	group_close(g);
+	home_remove();
+}
+
+static void closing_commits_what_was_posted(void)
+{
+	static struct posted posts[20];
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader;
+
+	for (int i = 0; i < 20; i++)
+		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	group_close(g);
+	await_told(20);
+	reader = db_of(DB_READER);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 20);
+	for (int i = 0; i < 20; i++) {
+		CHECK_INT(posts[i].sub.result, ERR_OK);
+		job_done(&posts[i].job);
+	}
+	db_close(reader);
+	home_remove();
+}
+
+static void posts_over_the_limit_are_told_so(void)
+{
+	const struct queue_limits two = { .max_queue = 10, .max_jobs = 2 };
+	struct group *g = group_fresh(&two);
+	struct posted posts[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	await_told(3);
+	CHECK_INT(posts[0].sub.result, ERR_OK);
+	CHECK_INT(posts[1].sub.result, ERR_OK);
+	CHECK_INT(posts[2].sub.result, ERR_LIMIT);
+	for (int i = 0; i < 3; i++)
+		job_done(&posts[i].job);
+	group_close(g);
+	home_remove();
+}
+
+/* Threads that wait and posts, all at once: each lead goes to whom it must. */
+static void a_crowd_and_posts_share_the_lead(void)
+{
+	static struct crowd crowds[THREADS];
+	static struct posted posts[GROUP_POSTS_MAX];
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	pthread_t threads[THREADS];
+
+	for (int i = 0; i < THREADS; i++) {
+		crowds[i].g = g;
+		crowds[i].attended = i % 4 == 0;
+		if (pthread_create(&threads[i], NULL, submit_many, &crowds[i]) != 0)
+			abort();
+	}
+	for (int i = 0; i < GROUP_POSTS_MAX; i++)
+		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	await_told(GROUP_POSTS_MAX);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"),
+	          THREADS * EACH + GROUP_POSTS_MAX);
+	CHECK_INT(ask_int(reader, "SELECT count(DISTINCT id) FROM jobs"),
+	          THREADS * EACH + GROUP_POSTS_MAX);
+	for (int i = 0; i < GROUP_POSTS_MAX; i++)
+		job_done(&posts[i].job);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -259,6 +419,11 @@ int main(void)
 		T(cancels_go_in_turn_with_submissions),
 		T(the_same_id_twice_is_a_conflict_of_its_own),
 		T(a_batch_that_fails_leaves_nothing_of_anybody),
+		T(a_post_is_told_once_when_it_is_on_disk),
+		T(only_so_many_posts_are_on_their_way),
+		T(closing_commits_what_was_posted),
+		T(posts_over_the_limit_are_told_so),
+		T(a_crowd_and_posts_share_the_lead),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));
