@@ -6,4 +6,5 @@ EXTRA_DIST += %D%/adr \
 	%D%/database.md \
 	%D%/hacking.md \
 	%D%/performance.md \
+	%D%/progress.md \
 	%D%/webhooks.md
