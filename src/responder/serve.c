@@ -292,6 +292,7 @@ static void end_threads(struct serve *s)
 	for (size_t i = 0; i < s->count; i++)
 		pthread_join(s->chairs[i].thread, NULL);
 	fd_close(&s->listen_fd);
+	group_settle(s->service.group); /* answers to jobs, which nudge the lot */
 	lot_close(s->service.lot);
 }
 

@@ -61,6 +61,7 @@ struct group {
 
 	pthread_t committer;
 	pthread_cond_t wanted;  /* there is something for the committer */
+	pthread_cond_t settled; /* nothing is left to tell */
 	bool lead_wanted;       /* it is to lead */
 	struct turn *served;    /* posted turns to tell, in order */
 	struct turn **served_end;
@@ -74,6 +75,7 @@ static void release(struct group *g)
 {
 	db_close(g->db);
 	pthread_cond_destroy(&g->wanted);
+	pthread_cond_destroy(&g->settled);
 	pthread_mutex_destroy(&g->lock);
 	pthread_condattr_destroy(&g->monotonic);
 	free(g);
@@ -99,6 +101,7 @@ enum err group_open(const struct db_conf *conf, const struct queue_limits *limit
 	pthread_condattr_setclock(&g->monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->wanted, NULL);
+	pthread_cond_init(&g->settled, NULL);
 	if (pthread_create(&g->committer, NULL, committer_main, g)) {
 		release(g);
 		errtext_set(why, "no thread to commit with");
@@ -390,6 +393,8 @@ static void tell_served(struct group *g)
 	}
 	pthread_mutex_lock(&g->lock);
 	g->posts -= told;
+	if (!g->posts)
+		pthread_cond_broadcast(&g->settled);
 }
 
 static void *committer_main(void *arg)
@@ -460,4 +465,12 @@ enum err group_post(struct group *g, struct group_post *post)
 	if (e)
 		free(t);
 	return e;
+}
+
+void group_settle(struct group *g)
+{
+	pthread_mutex_lock(&g->lock);
+	while (g->posts)
+		pthread_cond_wait(&g->settled, &g->lock);
+	pthread_mutex_unlock(&g->lock);
 }

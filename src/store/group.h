@@ -14,7 +14,7 @@ struct group; /* owns a DB_WRITER connection and a thread; anyone may call */
 
 enum err group_open(const struct db_conf *conf, const struct queue_limits *limits,
                     struct group **out, struct errtext *why) MUST_CHECK;
-/* No thread may be inside; what was posted is committed first. NULL is fine. */
+/* No thread may be inside; settles first. NULL is fine. */
 void group_close(struct group *g);
 
 /*
@@ -44,6 +44,10 @@ struct group_post {
 #define GROUP_POSTS_MAX 256
 
 enum err group_post(struct group *g, struct group_post *post) MUST_CHECK;
+
+/* Wait until all that was posted has been told; who posts must have stopped.
+ * What `done` uses has to live until then. */
+void group_settle(struct group *g);
 
 /* Cancel through the group's connection, in turn with the submissions. */
 enum err group_cancel(struct group *g, const char *id, int64_t now_ms,

@@ -340,7 +340,7 @@ static void only_so_many_posts_are_on_their_way(void)
 	home_remove();
 }
 
-static void closing_commits_what_was_posted(void)
+static void settling_waits_for_what_was_posted(void)
 {
 	static struct posted posts[20];
 	struct group *g = group_fresh(&no_limits);
@@ -348,6 +348,10 @@ static void closing_commits_what_was_posted(void)
 
 	for (int i = 0; i < 20; i++)
 		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	group_settle(g);
+	for (int i = 0; i < 20; i++)
+		CHECK_INT(posts[i].told, 1);
+	group_settle(g); /* nothing is left to wait for */
 	group_close(g);
 	await_told(20);
 	reader = db_of(DB_READER);
@@ -421,7 +425,7 @@ int main(void)
 		T(a_batch_that_fails_leaves_nothing_of_anybody),
 		T(a_post_is_told_once_when_it_is_on_disk),
 		T(only_so_many_posts_are_on_their_way),
-		T(closing_commits_what_was_posted),
+		T(settling_waits_for_what_was_posted),
 		T(posts_over_the_limit_are_told_so),
 		T(a_crowd_and_posts_share_the_lead),
 	};
