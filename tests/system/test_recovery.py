@@ -87,9 +87,12 @@ def test_every_202_of_a_killed_responder_is_in_the_database(foreman):
     [child] = f.responder.children()
     clients = Submitters(f, 20)
     until(lambda: len(clients.accepted) >= 100, "submissions are under way")
-    os.kill(child, signal.SIGKILL)
-    until(lambda: clients.lost, "some were in flight")
-    until(lambda: f.responder.children() not in ([], [child]), "another child is there")
+    while not clients.lost:  # a child may be hit between two requests
+        sent = len(clients.accepted)
+        os.kill(child, signal.SIGKILL)
+        until(lambda: f.responder.children() not in ([], [child]), "another is there")
+        [child] = f.responder.children()
+        until(lambda: len(clients.accepted) > sent + 20, "it is used")
     sent = len(clients.accepted)
     until(lambda: len(clients.accepted) > sent + 20, "submissions go on")
     clients.stop()
@@ -97,7 +100,7 @@ def test_every_202_of_a_killed_responder_is_in_the_database(foreman):
     stored = {id for id, in f.query("SELECT id FROM jobs WHERE model = 'b'")}
     assert set(clients.accepted) <= stored
     # and little else: what was stored when its 202 was lost on the way
-    assert len(stored) <= len(clients.accepted) + 20
+    assert len(stored) <= len(clients.accepted) + len(clients.lost)
     assert f.query("PRAGMA integrity_check") == [("ok",)]
     running.close()
 
