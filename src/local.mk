@@ -88,6 +88,7 @@ libworker_la_SOURCES = \
 	%D%/worker/reply.c %D%/worker/reply.h \
 	%D%/worker/run.c %D%/worker/run.h \
 	%D%/worker/target.c %D%/worker/target.h \
+	%D%/worker/unload.c %D%/worker/unload.h \
 	%D%/worker/upkeep.c %D%/worker/upkeep.h \
 	%D%/worker/verdict.c %D%/worker/verdict.h
 libworker_la_LIBADD = libstore.la libhttp.la

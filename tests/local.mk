@@ -80,6 +80,7 @@ unit_worker = \
 	%D%/unit/worker/test_reply \
 	%D%/unit/worker/test_run \
 	%D%/unit/worker/test_target \
+	%D%/unit/worker/test_unload \
 	%D%/unit/worker/test_upkeep \
 	%D%/unit/worker/test_verdict
 
@@ -140,6 +141,7 @@ LDADD = libbase.la
 %C%_unit_worker_test_reply_LDADD = libworker.la
 %C%_unit_worker_test_run_LDADD = libworker.la
 %C%_unit_worker_test_target_LDADD = libworker.la
+%C%_unit_worker_test_unload_LDADD = libworker.la
 %C%_unit_worker_test_upkeep_LDADD = libworker.la
 %C%_unit_worker_test_verdict_LDADD = libworker.la
 
@@ -168,7 +170,8 @@ noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
 	%D%/fake-ollama/reply.c %D%/fake-ollama/reply.h \
 	%D%/fake-ollama/sched.c %D%/fake-ollama/sched.h \
 	%D%/fake-ollama/task.c %D%/fake-ollama/task.h \
-	%D%/fake-ollama/text.c %D%/fake-ollama/text.h
+	%D%/fake-ollama/text.c %D%/fake-ollama/text.h \
+	%D%/fake-ollama/v1.c %D%/fake-ollama/v1.h
 %C%_fake_ollama_fake_ollama_LDADD = libcore.la -lm
 
 ## --- the system tests: real processes, run by tests/run.sh --------------------
@@ -176,7 +179,15 @@ EXTRA_DIST += %D%/run.sh \
 	%D%/system/pytest.ini %D%/system/conftest.py %D%/system/harness.py \
 	%D%/system/test_chat.py %D%/system/test_embed.py %D%/system/test_jobs.py \
 	%D%/system/test_operations.py %D%/system/test_recovery.py \
-	%D%/system/test_webhooks.py
+	%D%/system/test_webhooks.py %D%/system/netns.py %D%/system/test_sleep.py \
+	%D%/system/test_stalled.py %D%/system/test_storm.py \
+	%D%/system/test_wedge.py
+EXTRA_DIST += %D%/system/wire.py %D%/system/test_differential.py \
+	%D%/system/test_clients.py %D%/system/clients/requirements.txt \
+	%D%/system/clients/package.json %D%/system/clients/package-lock.json \
+	%D%/system/clients/py_ollama.py %D%/system/clients/py_openai.py \
+	%D%/system/clients/py_langchain.py %D%/system/clients/js_ollama.mjs \
+	%D%/system/clients/js_openai.mjs
 
 ## --- the benchmark: make bench prints the table of docs/performance.md --------
 EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop

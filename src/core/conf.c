@@ -639,6 +639,12 @@ static const struct setting settings[] = {
 	{ "FOREMAN_MAX_ATTEMPTS", &T_NUMBER, FIELD(max_attempts), "1..100", "3",
 	  "runs of one job that may fail for a reason of its own; a sleeping target or "
 	  "a restart never counts", false },
+	{ "FOREMAN_MAX_SILENCE", &T_DURATION, FIELD(max_silence_ms), "0 or 1s..30d",
+	  "2h", "a job whose target says nothing for this long while it answers probes "
+	  "is taken back and its model unloaded; 0 is never", false },
+	{ "FOREMAN_TARGET_STALL", &T_DURATION, FIELD(target_stall_ms), "0 or 1s..30d",
+	  "15m", "a job whose target says nothing and answers no probe for this long "
+	  "is taken back; 0 is never", false },
 	{ "FOREMAN_KEEPALIVE", &T_DURATION, FIELD(keepalive_ms), "0 or 100ms..1h",
 	  "15s", "a waiting client gets a few spaces this often, the first after this "
 	  "long; 0 is never", false },

@@ -44,6 +44,8 @@ struct conf {
 	int64_t max_jobs;
 	int64_t drain_max_wait_ms;
 	int64_t max_attempts;
+	int64_t max_silence_ms;  /* 0 = never */
+	int64_t target_stall_ms; /* 0 = never */
 	int64_t keepalive_ms;    /* 0 = never */
 	int64_t chat_max_wait_ms; /* 0 = no limit */
 	int64_t poll_interval_ms;

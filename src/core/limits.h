@@ -25,6 +25,8 @@
 #define LIMIT_POSITION 1000           /* further back, a job's place is not told */
 #define LIMIT_QUEUE_KEYS 1000         /* load keys listed by GET /queue */
 #define LIMIT_PATH 1024               /* bytes of a request path */
+#define LIMIT_REQUEST_HEADERS 8192    /* bytes of a client's header lines that
+                                         the target is told; 431 above */
 #define LIMIT_ERROR_TEXT 1024         /* bytes of an error kept on a job */
 
 /* --- the relay --- */
@@ -67,8 +69,11 @@
 /* --- the worker --- */
 #define LIMIT_REPLY_STALL_MS 60000    /* a reader that takes nothing of a
                                          finished reply this long is cut loose */
-#define LIMIT_REPLY_KEEP (256 * 1024 * 1024) /* bytes of finished replies kept
-                                         for slow readers, over all of them */
+#define LIMIT_REPLY_KEEP (128 * 1024 * 1024) /* bytes of finished replies kept
+                                         for slow readers, over all of them:
+                                         beyond it the oldest lose theirs */
+#define LIMIT_MAP_BYTES (1024 * 1024) /* replies above this are given back to
+                                         the system when they are freed */
 #define LIMIT_PROBE_REPLY (4 * 1024 * 1024) /* bytes of /api/ps and /api/tags */
 #define LIMIT_PROBE_AGAIN_MS 2000     /* the second hit after DOWN: a Mac in
                                          dark wake is gone again by then */
@@ -83,6 +88,9 @@
 #define LIMIT_LOST_HOLD_MS 1000       /* the 2nd loss of a job: 1 s x 2^n ... */
 #define LIMIT_LOST_HOLD_ATTENDED_MS 5000 /* ... at most, while someone waits */
 #define LIMIT_RETRY_AFTER_MS 86400000 /* the longest Retry-After believed */
+#define LIMIT_WEDGES_FREE 2           /* a job taken back from a silent target is
+                                         not counted until it was lost so often */
+#define LIMIT_UNLOAD_MS 10000         /* for a wedged model to be unloaded */
 #define LIMIT_EMBED_LOAD_MS 600000    /* loading the embedder, at most */
 #define LIMIT_EMBED_AGAIN_MS 5000     /* before loading it again: 5 s x 2^n ... */
 #define LIMIT_EMBED_AGAIN_MAX_MS 600000

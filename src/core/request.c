@@ -71,6 +71,14 @@ static const struct {
 	                          false },
 	[ENDPOINT_V1_CHAT] = { "/v1/chat/completions",
 	                       BIT(M_MODEL) | BIT(M_STREAM) | BIT(M_MESSAGES), false },
+	/* no options under /v1, so nothing there shapes a load but the model */
+	[ENDPOINT_V1_COMPLETIONS] = { "/v1/completions", BIT(M_MODEL) | BIT(M_STREAM),
+	                              false },
+	[ENDPOINT_V1_RESPONSES] = { "/v1/responses", BIT(M_MODEL) | BIT(M_STREAM),
+	                            false },
+	[ENDPOINT_V1_MESSAGES] = { "/v1/messages", BIT(M_MODEL) | BIT(M_STREAM),
+	                           false },
+	[ENDPOINT_V1_EMBEDDINGS] = { "/v1/embeddings", BIT(M_MODEL), false },
 };
 
 const char *endpoint_path(enum endpoint e)
@@ -271,7 +279,7 @@ static void read_stream(struct reading *rd, enum jscan_type type)
 		*stream = STREAM_TRUE;
 	else if (type == JSCAN_FALSE)
 		*stream = STREAM_FALSE;
-	else if (rd->endpoint != ENDPOINT_V1_CHAT)
+	else if (endpoints[rd->endpoint].streams)
 		*stream = STREAM_TRUE;
 	else if (*stream == STREAM_ABSENT)
 		*stream = STREAM_FALSE;

@@ -23,6 +23,10 @@ enum endpoint {
 	ENDPOINT_EMBED,      /* /api/embed */
 	ENDPOINT_EMBEDDINGS, /* /api/embeddings */
 	ENDPOINT_V1_CHAT,    /* /v1/chat/completions */
+	ENDPOINT_V1_COMPLETIONS, /* /v1/completions */
+	ENDPOINT_V1_RESPONSES,   /* /v1/responses */
+	ENDPOINT_V1_MESSAGES,    /* /v1/messages, Anthropic's */
+	ENDPOINT_V1_EMBEDDINGS,  /* /v1/embeddings */
 	ENDPOINT_COUNT
 };
 
@@ -38,7 +42,8 @@ struct request {
 	struct model_name model; /* valid when `named` */
 	bool named;              /* model_raw is a valid name */
 	enum request_stream stream;
-	bool has_work;           /* messages, prompt or input not empty */
+	bool has_work;           /* messages, prompt or input not empty; told for
+	                            Ollama's own endpoints and V1_CHAT only */
 	bool unload;             /* keep_alive 0 and no work: never needs a slot
 	                            (chat and generate only) */
 	char load_key[LIMIT_LOAD_KEY + 1]; /* valid when `named` */
@@ -54,7 +59,8 @@ enum err request_read(enum endpoint e, struct span body, struct request *out,
                       struct errtext *why) MUST_CHECK;
 void request_done(struct request *r);
 
-/* Would the target answer this endpoint as a stream of NDJSON lines? */
+/* Would the target answer this endpoint as a stream: of NDJSON lines, or of
+ * server-sent events under /v1? */
 bool request_streams(enum endpoint e, const struct request *r);
 
 /*

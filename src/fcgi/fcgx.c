@@ -39,6 +39,7 @@ struct fcgx {
 	FCGX_Request req;
 	bool head_only; /* a HEAD request: no body goes out */
 	bool answered;
+	uint64_t pieces; /* bytes of the body that fcgx_read has given */
 	bool read_out;  /* the body was read to the peer's end of it */
 };
 
@@ -175,10 +176,39 @@ static enum err read_up_to_max(FCGX_Stream *in, struct buf *b, bool *ended)
 	return ERR_OK;
 }
 
+int64_t fcgx_length(const struct fcgx *r)
+{
+	uint64_t said;
+
+	/* "-1" and "" are how web servers say that they do not know */
+	if (str_u64(span_of(fcgx_param(r, "CONTENT_LENGTH")), &said) != ERR_OK ||
+	    said > INT64_MAX)
+		return -1;
+	return (int64_t)said;
+}
+
+enum err fcgx_read(struct fcgx *r, void *to, size_t max, size_t *got)
+{
+	FCGX_Stream *in = r->req.in;
+	int64_t said = fcgx_length(r);
+	int n;
+
+	assert(max <= INT32_MAX);
+	n = FCGX_GetStr(to, (int)max, in);
+	r->pieces += (uint64_t)n;
+	if (FCGX_GetError(in) != 0)
+		return ERR_CLOSED;
+	if ((size_t)n < max && said >= 0 && (uint64_t)said != r->pieces)
+		return ERR_CLOSED;
+	*got = (size_t)n;
+	return ERR_OK;
+}
+
 enum err fcgx_body(struct fcgx *r, struct buf *b)
 {
 	FCGX_Stream *in = r->req.in;
-	uint64_t said, extra = 0;
+	int64_t said = fcgx_length(r);
+	uint64_t extra = 0;
 	bool ended;
 	enum err e;
 
@@ -189,9 +219,7 @@ enum err fcgx_body(struct fcgx *r, struct buf *b)
 	if (FCGX_GetError(in) != 0)
 		return ERR_CLOSED;
 	r->read_out = true;
-	/* "-1" and "" are how web servers say that they do not know */
-	if (str_u64(span_of(fcgx_param(r, "CONTENT_LENGTH")), &said) == ERR_OK &&
-	    said != b->len + extra)
+	if (said >= 0 && (uint64_t)said != b->len + extra)
 		return ERR_CLOSED;
 	if (e)
 		return e;

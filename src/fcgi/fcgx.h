@@ -15,6 +15,7 @@
 #include "base/str.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct fcgx;
 
@@ -40,6 +41,14 @@ const char *fcgx_param(const struct fcgx *r, const char *name);
  * for it. CONTENT_LENGTH is only believed when it contradicts what came.
  */
 enum err fcgx_body(struct fcgx *r, struct buf *b) MUST_CHECK;
+
+/*
+ * The body in pieces, for one too large to hold: instead of fcgx_body. *got
+ * bytes at `to`, fewer than `max` only at the end, 0 behind it. ERR_CLOSED: it
+ * was cut short. fcgx_length: what CONTENT_LENGTH says; -1: not known.
+ */
+enum err fcgx_read(struct fcgx *r, void *to, size_t max, size_t *got) MUST_CHECK;
+int64_t fcgx_length(const struct fcgx *r);
 
 /*
  * Answer: the head once (content_type NULL: none; extra header lines

@@ -230,6 +230,19 @@ static size_t on_body(char *p, size_t size, size_t count, void *arg)
 	return x->stopped ? CURL_WRITEFUNC_ERROR : size * count;
 }
 
+/* --- the body of the request ------------------------------------------------ */
+
+static size_t on_upload(char *to, size_t size, size_t count, void *arg)
+{
+	struct exchange *x = arg;
+	int64_t n = x->stopped ? -1 : x->ask.upload(x->arg, to, size * count);
+
+	if (n >= 0)
+		return (size_t)n;
+	x->stopped = true;
+	return CURL_READFUNC_ABORT;
+}
+
 /* --- sockets --------------------------------------------------------------- */
 
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
@@ -274,7 +287,7 @@ static bool asks_header(const struct xfer_ask *ask, const char *wanted)
 		if (header_split(span_of(*h), &name, &value) &&
 		    span_eq_nocase(name, wanted))
 			return true;
-	return false;
+	return find_header(ask->header_lines, wanted).p != NULL;
 }
 
 static enum err add_header(struct exchange *x, const char *line)
@@ -287,21 +300,37 @@ static enum err add_header(struct exchange *x, const char *line)
 	return ERR_OK;
 }
 
+/* One of the caller's; ERR_INVAL when it is none. */
+static enum err add_asked(struct exchange *x, struct span line, struct errtext *why)
+{
+	struct span name, value;
+	char *copy;
+	enum err e;
+
+	if (!header_split(line, &name, &value)) {
+		errtext_set(why, "not a header line");
+		return ERR_INVAL;
+	}
+	copy = span_dup(line);
+	e = copy ? add_header(x, copy) : ERR_NOMEM;
+	free(copy);
+	return e;
+}
+
 /* The caller's headers, and no other: a bare "Name:" tells libcurl to leave
  * its own out. Without an Expect of ours it would wait a second for a 100. */
 static enum err make_headers(struct exchange *x, struct errtext *why)
 {
 	static const char *const ours[] = { "Accept", "Content-Type", "Expect" };
-	struct span name, value;
+	struct span lines = x->ask.header_lines, line;
 	enum err e = ERR_OK;
 
-	for (const char *const *h = x->ask.headers; !e && h && *h; h++) {
-		if (!header_split(span_of(*h), &name, &value)) {
-			errtext_set(why, "not a header line");
-			return ERR_INVAL;
-		}
-		e = add_header(x, *h);
-	}
+	for (const char *const *h = x->ask.headers; !e && h && *h; h++)
+		e = add_asked(x, span_of(*h), why);
+	while (!e && next_line(&lines, &line))
+		e = add_asked(x, line, why);
+	if (!e && x->ask.upload && x->ask.upload_size < 0)
+		e = add_header(x, "Transfer-Encoding: chunked");
 	for (size_t i = 0; !e && i < ARRAY_LEN(ours); i++) {
 		char bare[32];
 
@@ -346,7 +375,14 @@ static bool set_method(struct exchange *x)
 	bool failed = false;
 	bool post = strcmp(x->ask.method, "POST") == 0;
 
-	if (post || x->ask.body.p) {
+	if (x->ask.upload) {
+		SET(x, CURLOPT_POST, 1L);
+		SET(x, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->ask.upload_size);
+		SET(x, CURLOPT_READFUNCTION, on_upload);
+		SET(x, CURLOPT_READDATA, x);
+		if (!post)
+			SET(x, CURLOPT_CUSTOMREQUEST, x->ask.method);
+	} else if (post || x->ask.body.p) {
 		SET(x, CURLOPT_POST, 1L);
 		SET(x, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->ask.body.len);
 		SET(x, CURLOPT_POSTFIELDS, x->ask.body.p ? x->ask.body.p : "");
@@ -426,6 +462,7 @@ static enum err exchange_init(struct exchange *x, CURL *easy,
 	*x = (struct exchange){
 		.ask = *ask, .calls = *calls, .arg = arg, .easy = easy
 	};
+	assert(!ask->upload || !ask->body.p);
 	buf_init(&x->head, 2 * LIMIT_HEAD);
 	e = make_url(x, why);
 	if (!e)

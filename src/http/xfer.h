@@ -27,7 +27,13 @@ struct xfer_ask {
 	                                Sent as they are, and none else but Host,
 	                                Content-Length and, if not among them, a
 	                                User-Agent; a bare "User-Agent:" sends none */
+	struct span header_lines;    /* more of them, "Name: value\n" each; or absent */
 	struct span body;            /* absent: none; else sent with Content-Length */
+	/* Instead of `body`, one that is not held in memory: called for each next
+	 * piece of at most `max` bytes; 0: the end; -1: give up (XFER_STOPPED). It
+	 * may block, so only in xfer_call. NULL: none. */
+	int64_t (*upload)(void *arg, void *to, size_t max);
+	int64_t upload_size;         /* -1: not known, then sent in chunks */
 	int connect_ms;
 	int total_ms;                /* 0: no limit; silence is legitimate */
 	int dead_ms;                 /* TCP keepalive and TCP_USER_TIMEOUT; 0: off */

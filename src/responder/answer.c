@@ -28,6 +28,7 @@ static const struct fault_row faults[FAULT_COUNT] = {
 	[FAULT_MEDIA_TYPE] = { 415, "unsupported_media_type", false, 0 },
 	[FAULT_WEBHOOK_REFUSED] = { 422, "webhook_refused", false, 0 },
 	[FAULT_TOO_MANY_JOBS] = { 429, "too_many_jobs", true, 30 },
+	[FAULT_HEADERS_TOO_LARGE] = { 431, "headers_too_large", false, 0 },
 	[FAULT_INTERNAL] = { 500, "internal", true, 0 },
 	[FAULT_TARGET_NONSENSE] = { 502, "target_failed", true, 0 },
 	[FAULT_BUSY] = { 503, "busy", true, 2 },
@@ -58,6 +59,7 @@ static const char *status_title(int status)
 	case 415: return "Unsupported Media Type";
 	case 422: return "Unprocessable Content";
 	case 429: return "Too Many Requests";
+	case 431: return "Request Header Fields Too Large";
 	case 502: return "Bad Gateway";
 	case 503: return "Service Unavailable";
 	case 507: return "Insufficient Storage";
@@ -140,7 +142,13 @@ char *answer_error_body(enum family family, int status, const char *code,
 	return out;
 }
 
-/* --- answers -------------------------------------------------------------- */
+const char *answer_event_prefix(enum family family)
+{
+	/* Anthropic's clients look at the event's name, OpenAI's into its data */
+	return family == FAMILY_ANTHROPIC ? "event: error\ndata: " : "data: ";
+}
+
+/* --- answers --------------------------------------------------------------- */
 
 static void reply(struct call *c, int status, const char *type,
                   struct span headers, struct span body)

@@ -24,6 +24,7 @@ enum fault {
 	FAULT_MEDIA_TYPE,         /* 415 */
 	FAULT_WEBHOOK_REFUSED,    /* 422 */
 	FAULT_TOO_MANY_JOBS,      /* 429 */
+	FAULT_HEADERS_TOO_LARGE,  /* 431 */
 	FAULT_INTERNAL,           /* 500 */
 	FAULT_TARGET_NONSENSE,    /* 502 */
 	FAULT_BUSY,               /* 503 */
@@ -63,7 +64,11 @@ const char *answer_error_type(enum family family);
 char *answer_error_body(enum family family, int status, const char *code,
                         bool retryable, const char *text);
 
-/* --- to a request; each sets c->status ------------------------------------ */
+/* What stands before that body where it is one of server-sent events; an empty
+ * line ends it. */
+const char *answer_event_prefix(enum family family);
+
+/* --- to a request; each sets c->status ------------------------------------- */
 
 /* The fault with a text for the client ("model is required"). */
 void answer_fault(struct call *c, enum fault f, const char *fmt, ...)

@@ -53,6 +53,72 @@ struct span call_header(const struct call *c, const char *name)
 	return s.len ? s : (struct span){ 0 };
 }
 
+/* Is this Origin the address the client itself reached us by? */
+static bool same_origin(const struct call *c, struct span origin)
+{
+	static const char *const schemes[] = { "http://", "https://" };
+	struct span host = call_header(c, "HTTP_HOST");
+
+	for (size_t i = 0; host.p && i < ARRAY_LEN(schemes); i++) {
+		size_t n = strlen(schemes[i]);
+
+		if (origin.len == n + host.len && memcmp(origin.p, schemes[i], n) == 0 &&
+		    memcmp(origin.p + n, host.p, host.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool one_line(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (((unsigned char)s.p[i] < 0x20 && s.p[i] != '\t') || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+enum err call_forwarded(struct call *c, struct buf *out)
+{
+	static const char *const forwarded[][2] = {
+		{ "HTTP_ACCEPT", "Accept" },
+		{ "HTTP_CONTENT_TYPE", "Content-Type" },
+		{ "HTTP_CONTENT_ENCODING", "Content-Encoding" },
+		{ "HTTP_USER_AGENT", "User-Agent" },
+		{ "HTTP_ORIGIN", "Origin" },
+		{ "HTTP_ACCESS_CONTROL_REQUEST_METHOD", "Access-Control-Request-Method" },
+		{ "HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "Access-Control-Request-Headers" },
+		{ "HTTP_ANTHROPIC_VERSION", "Anthropic-Version" },
+		{ "HTTP_ANTHROPIC_BETA", "Anthropic-Beta" },
+		{ "HTTP_OPENAI_BETA", "OpenAI-Beta" },
+	};
+	enum err e = ERR_OK;
+
+	buf_init(out, LIMIT_REQUEST_HEADERS);
+	for (size_t i = 0; !e && i < ARRAY_LEN(forwarded); i++) {
+		struct span value = call_header(c, forwarded[i][0]);
+
+		if (!value.p || !one_line(value) ||
+		    (strcmp(forwarded[i][1], "Origin") == 0 && same_origin(c, value)))
+			continue;
+		e = buf_add_str(out, forwarded[i][1]);
+		if (!e)
+			e = buf_add_str(out, ": ");
+		if (!e)
+			e = buf_add(out, value.p, value.len);
+		if (!e)
+			e = buf_add_str(out, "\n");
+	}
+	if (!e)
+		return ERR_OK;
+	buf_done(out);
+	if (e == ERR_TOOBIG)
+		answer_fault(c, FAULT_HEADERS_TOO_LARGE,
+		             "the request's headers are too large");
+	else
+		answer_fault(c, FAULT_INTERNAL, "out of memory");
+	return e;
+}
+
 struct job_view call_view(const struct call *c)
 {
 	const struct conf *conf = c->seat->service->conf;

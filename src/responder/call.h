@@ -57,7 +57,7 @@ struct call {
 	struct span query;       /* behind it */
 	enum family family;
 	const struct route *route;
-	struct span id;          /* the path's {id} segment, absent if none */
+	struct span id;          /* the path's {id} segment or {name}, absent if none */
 	struct span body;        /* read before the handler runs, where routed so */
 	int status;              /* what was answered; 0 = nothing (yet) */
 	char job[ULID_SIZE];     /* the job it is about, "" = none; for the log */
@@ -77,6 +77,16 @@ struct xfer_line *call_line(struct call *c);
 /* A header of the request by its CGI name ("HTTP_ACCEPT"); absent if not sent
  * or empty. */
 struct span call_header(const struct call *c, const char *name);
+
+/*
+ * What of the client's headers the target may see, as "Name: value\n" lines in
+ * `out` (initialised here, buf_done it): how the body is to be read, what may
+ * come back, and who asks. Never Authorization or cookies; no Origin that is
+ * this very server's, for the target knows itself by another name and would
+ * take it for a stranger's. ERR_TOOBIG: above LIMIT_REQUEST_HEADERS; that and
+ * any other error has been answered.
+ */
+enum err call_forwarded(struct call *c, struct buf *out) MUST_CHECK;
 
 /* How job objects are rendered in answers given now. */
 struct job_view call_view(const struct call *c);

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/log.h"
+#include "base/json.h"
 #include "core/limits.h"
 #include "core/request.h"
 #include "responder/answer.h"
@@ -44,10 +44,10 @@ static enum err fill_job(struct job *job, const struct call *c,
 	return job->endpoint && job->model && job->load_key ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err store(struct call *c, const struct request *r)
+static enum err store(struct call *c, const struct request *r, struct span headers)
 {
 	struct job job;
-	struct submission sub = { .job = &job, .body = c->body };
+	struct submission sub = { .job = &job, .body = c->body, .headers = headers };
 	enum err e = fill_job(&job, c, r);
 
 	if (!e)
@@ -65,15 +65,59 @@ static void answer_not_stored(struct call *c, enum err e)
 		answer_store_error(c, e);
 }
 
+/* --- does the target have it? --------------------------------------------- */
+
+/* The model's name in an element of the target's list. */
+static bool lists(const cJSON *element, struct span model)
+{
+	const cJSON *name = cJSON_GetObjectItemCaseSensitive(element, "name");
+
+	return cJSON_IsString(name) && model_same(span_of(name->valuestring), model);
+}
+
+/*
+ * A request for a model that is not in the target's last known list will most
+ * likely be refused, and shall have the target's own status for it: so no
+ * keepalive may commit another. Without a list nothing is in doubt.
+ */
+static bool doubtful(struct call *c, const struct request *r)
+{
+	struct db *db = c->seat->db;
+	struct status s;
+	struct errtext why;
+	const cJSON *element;
+	cJSON *tree = NULL;
+	bool found = false;
+
+	if (!c->seat->service->conf->keepalive_ms)
+		return false;
+	if (!db && db_open(&c->seat->service->db_conf, DB_READER, &c->seat->db, &why))
+		return false;
+	if (status_read(c->seat->db, true, &s))
+		return false;
+	if (s.tags && json_parse(span_of(s.tags), &tree, NULL) == ERR_OK) {
+		cJSON_ArrayForEach(element,
+		                   cJSON_GetObjectItemCaseSensitive(tree, "models"))
+			found = found || lists(element, span_of(r->model_raw));
+	}
+	status_done(&s);
+	found = found || !tree;
+	cJSON_Delete(tree);
+	return !found;
+}
+
 /* Hand the stored job's client to the lot. */
 static void park(struct call *c, const struct request *r, enum endpoint endpoint,
                  int relay)
 {
 	struct lot *lot = c->seat->service->lot;
+	bool streams = request_streams(endpoint, r);
+	bool v1 = c->family != FAMILY_OLLAMA;
 	struct lot_ticket ticket = {
 		.relay = relay,
 		.family = c->family,
-		.ndjson = request_streams(endpoint, r),
+		.ndjson = streams && !v1,
+		.events = streams && v1,
 	};
 	enum err e;
 
@@ -81,6 +125,7 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 	/* on its own connection, so that the worker reads ATTACH first */
 	if (relay < 0 || relay_nudge(relay))
 		lot_nudge(lot);
+	ticket.doubtful = doubtful(c, r);
 	e = fcgx_detach(c->req, &ticket.fd, &ticket.fcgi_id);
 	if (e) {
 		fd_close(&relay); /* the worker fails the job */
@@ -94,13 +139,17 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 static void wait_in_line(struct call *c, const struct request *r,
                          enum endpoint endpoint)
 {
+	struct buf headers;
 	int relay = -1;
 	enum err e;
 
+	if (call_forwarded(c, &headers))
+		return;
 	ulid_new(c->job);
 	if (relay_attach(c->seat->service->conf->relay, c->job, &relay))
 		relay = -1;
-	e = store(c, r);
+	e = store(c, r, (struct span){ headers.p, headers.len });
+	buf_done(&headers);
 	if (!e) {
 		park(c, r, endpoint, relay);
 		return;

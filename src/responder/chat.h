@@ -6,13 +6,14 @@
 
 #include "responder/call.h"
 
-/* POST /api/chat, /api/generate: a job with a waiting client, except for what
- * the target answers without a slot: a body it cannot parse, no valid model,
- * an unload, a cloud model. These are passed on at once. */
+/* POST /api/chat, /api/generate, and OpenAI's and Anthropic's of their kind
+ * under /v1: a job with a waiting client, except for what the target answers
+ * without a slot: a body it cannot parse, no valid model, an unload, a cloud
+ * model. These are passed on at once. */
 void chat_handle(struct call *c);
 
-/* POST /api/embed, /api/embeddings: past the queue when that is safe, else a
- * turn like any other work. */
+/* POST /api/embed, /api/embeddings, /v1/embeddings: past the queue when that is
+ * safe, else a turn like any other work. */
 void chat_embed(struct call *c);
 
 #endif

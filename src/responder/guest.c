@@ -28,9 +28,10 @@
 
 #define OUT_HIGH LIMIT_FRAME       /* bytes pending: stop reading the relay */
 #define OUT_MAX (4 * LIMIT_FRAME)  /* OUT_HIGH, a frame in lines, and margin */
-#define BEATS 4                    /* spaces in one keepalive; see the facts
+#define BEATS 4                    /* writes in one keepalive; see the facts
                                       about when Caddy notices who left */
 #define NDJSON "application/x-ndjson"
+#define EVENTS "text/event-stream"
 
 enum phase { WAITING, STREAMING, ENDING };
 
@@ -41,16 +42,19 @@ struct guest {
 	enum family family;
 	enum phase phase;
 	bool ndjson;       /* the answer is lines */
+	bool events;       /* ... or server-sent events */
+	bool doubtful;     /* no keepalive */
 	bool committed;    /* a keepalive has said 200 before the target spoke */
 	bool failing;      /* committed, and the target's answer is an error */
 	bool length_told;  /* Content-Length is out: an early end shows by itself */
 	bool line_open;    /* the last byte of the answer was no newline */
+	bool event_open;   /* ... or, of events, it ended in no empty line */
 	bool answered;     /* some byte of the answer is out */
 	bool greeted;      /* the worker has said HELLO */
 	bool shut;         /* all is written, the connection is half closed */
 	bool gone;
 	int status;        /* what the client was told; 0 nothing yet */
-	int beats;         /* spaces left of this keepalive */
+	int beats;         /* writes left of this keepalive */
 	int relay;         /* -1: not connected */
 	const char *how;   /* it ended, for the log */
 	struct stream out;
@@ -182,12 +186,25 @@ static void finish(struct guest *g, const char *how)
 
 /* --- errors of our own ---------------------------------------------------- */
 
+static bool write_text(struct guest *g, const char *text)
+{
+	return write_or_leave(g, text, strlen(text));
+}
+
+/* End what is unfinished: a line, and of events the event. */
+static bool close_line(struct guest *g)
+{
+	return (!g->line_open || write_text(g, "\n")) &&
+	       (!g->events || !g->event_open || write_text(g, "\n"));
+}
+
 static bool say_error_line(struct guest *g, int status, const char *text)
 {
 	char *body = answer_error_body(g->family, status, NULL, status >= 500, text);
-	bool ok = body && (!g->line_open || write_or_leave(g, "\n", 1));
+	bool ok = body && close_line(g);
 
-	ok = ok && write_or_leave(g, body, strlen(body)) && write_or_leave(g, "\n", 1);
+	ok = ok && (!g->events || write_text(g, answer_event_prefix(g->family))) &&
+	     write_text(g, body) && write_text(g, g->events ? "\n\n" : "\n");
 	free(body);
 	return ok;
 }
@@ -258,10 +275,10 @@ static bool header_is(struct span line, const char *name, struct span *value)
 	return true;
 }
 
-static bool is_ndjson(struct span type)
+static bool is_type(struct span type, const char *wanted)
 {
-	return type.len >= strlen(NDJSON) &&
-	       span_eq_nocase((struct span){ type.p, strlen(NDJSON) }, NDJSON);
+	return type.len >= strlen(wanted) &&
+	       span_eq_nocase((struct span){ type.p, strlen(wanted) }, wanted);
 }
 
 static enum err say_head(struct guest *g, const struct frame *f)
@@ -270,12 +287,14 @@ static enum err say_head(struct guest *g, const struct frame *f)
 	struct buf head;
 	enum err e;
 
-	g->ndjson = false;
+	g->ndjson = g->events = false;
 	while (span_cut(&lines, '\n', &line)) {
-		if (header_is(line, "Content-Type", &value))
-			g->ndjson = is_ndjson(value);
-		else if (header_is(line, "Content-Length", &value))
+		if (header_is(line, "Content-Type", &value)) {
+			g->ndjson = is_type(value, NDJSON);
+			g->events = is_type(value, EVENTS);
+		} else if (header_is(line, "Content-Length", &value)) {
 			g->length_told = true;
+		}
 	}
 	buf_init(&head, STREAM_HEAD_MAX);
 	e = buf_addf(&head,
@@ -308,7 +327,8 @@ static void take_head(struct guest *g, const struct frame *f)
 	g->phase = STREAMING;
 }
 
-/* An error's body behind a committed 200 is one line, whatever it was. */
+/* An error's body behind a committed 200 is one line, whatever it was; among
+ * events it is one of them. */
 static void join_lines(struct yard *y, struct span data)
 {
 	char *p = y->scratch + (data.p - y->scratch);
@@ -318,14 +338,27 @@ static void join_lines(struct yard *y, struct span data)
 			p[i] = ' ';
 }
 
+/* How far the answer is from the end of a line, and of an event. */
+static void note_end(struct guest *g, struct span data)
+{
+	bool blank = data.len == 1 ? !g->line_open : data.p[data.len - 2] == '\n';
+
+	g->line_open = data.p[data.len - 1] != '\n';
+	g->event_open = g->line_open || !blank;
+}
+
 static void take_bytes(struct guest *g, struct span data)
 {
 	if (!data.len)
 		return;
-	if (g->failing)
+	if (g->failing) {
 		join_lines(g->yard, data);
+		if (g->events && !g->answered &&
+		    !write_text(g, answer_event_prefix(g->family)))
+			return;
+	}
+	note_end(g, data);
 	g->answered = true;
-	g->line_open = data.p[data.len - 1] != '\n';
 	while (data.len) {
 		/* a line a record, for a client that keeps up */
 		bool cut = g->ndjson && stream_pending(&g->out) <= 2 * OUT_HIGH;
@@ -348,7 +381,7 @@ static void take_clean_end(struct guest *g)
 	if (g->failing && !g->answered &&
 	    !say_error_line(g, 502, "foreman: the target answered with an error"))
 		return;
-	if (g->failing && g->line_open && !write_or_leave(g, "\n", 1))
+	if (g->failing && !close_line(g))
 		return;
 	finish(g, "answered");
 }
@@ -500,10 +533,13 @@ static void on_out(void *arg, uint32_t events)
 
 static bool commit(struct guest *g)
 {
+	const char *type = g->ndjson   ? NDJSON
+	                   : g->events ? EVENTS
+	                               : "application/json; charset=utf-8";
 	char headers[128];
 
 	snprintf(headers, sizeof(headers), "Content-Type: %s\nForeman-Job-Id: %s\n",
-	         g->ndjson ? NDJSON : "application/json; charset=utf-8", g->id);
+	         type, g->id);
 	if (stream_head(&g->out, 200, span_of(headers)))
 		return false;
 	g->committed = true;
@@ -511,8 +547,9 @@ static bool commit(struct guest *g)
 	return true;
 }
 
-/* One space of a keepalive. A client that has not taken the last one yet gets
- * no other. */
+/* One write of a keepalive: a space, or, where that would spoil the first
+ * event, a comment. A client that has not taken the last one yet gets no
+ * other. */
 static void on_beat(void *arg)
 {
 	struct guest *g = arg;
@@ -528,7 +565,7 @@ static void on_beat(void *arg)
 	if (!g->committed && !commit(g))
 		leave(g, "out of memory");
 	else if (!behind)
-		(void)write_or_leave(g, " ", 1);
+		(void)write_text(g, g->events ? ":\n\n" : " ");
 	settle(g);
 }
 
@@ -601,7 +638,7 @@ static void start_timers(struct guest *g)
 {
 	struct yard *y = g->yard;
 
-	if (y->conf->keepalive_ms)
+	if (y->conf->keepalive_ms && !g->doubtful)
 		loop_timer_set(y->loop, &g->beat, y->conf->keepalive_ms);
 	if (y->conf->max_wait_ms)
 		loop_timer_set(y->loop, &g->limit, y->conf->max_wait_ms);
@@ -629,6 +666,8 @@ void yard_enter(struct yard *y, const struct lot_ticket *ticket)
 	g->relay = ticket->relay;
 	g->family = ticket->family;
 	g->ndjson = ticket->ndjson;
+	g->events = ticket->events;
+	g->doubtful = ticket->doubtful;
 	str_copy(g->id, sizeof(g->id), ticket->id);
 	buf_init(&g->in, GUEST_SCRATCH);
 	loop_timer_init(&g->beat, on_beat, g);

@@ -11,8 +11,9 @@
  *   from WAITING and STREAMING: the client leaves ──► gone
  *
  * WAITING    nothing of the answer is known. After `keepalive_ms`, and then
- *            every so often, four spaces go out; the first of them commits the
- *            status 200, and an error is told in-band from then on. The relay
+ *            every so often, four spaces go out (of events: four empty
+ *            comments); the first of them commits the status 200, and an error
+ *            is told in-band from then on. The relay
  *            may be gone: it is connected to again until the worker is there.
  * STREAMING  the head is out, relay bytes are copied, a line a record; while
  *            the client takes nothing, the relay is not read.
@@ -56,6 +57,9 @@ struct lot_ticket {
 	char id[ULID_SIZE];
 	enum family family;     /* of errors */
 	bool ndjson;            /* the answer will be a stream of lines */
+	bool events;            /* ... or of server-sent events */
+	bool doubtful;          /* it may well be refused: no keepalive commits a
+	                           status for it before the target's */
 };
 
 /* Any thread. Takes over both descriptors, whatever happens. */

@@ -5,7 +5,9 @@
  * failure is a plain error or the fallback of tags and ps. After it, a reply
  * that breaks off ends as it can: short of its Content-Length, which the web
  * server turns into an abort, or with an error line in a stream.
- * Refused: any path but the table's constant, any redirect, any proxy (xfer).
+ * The body is the one already read, or, for model administration, taken off the
+ * web server piece by piece while it is sent.
+ * Refused: any path but the table's, any redirect, any proxy (xfer).
  */
 #include <config.h>
 
@@ -22,59 +24,42 @@
 #include "responder/route.h"
 #include "store/status.h"
 
-#define HEADERS_MAX 8
-
 struct passing {
 	struct call *call;
 	bool begun;      /* the head went to the client */
 	bool ndjson;
-	bool gone;       /* the client does not listen any more */
+	bool events;     /* server-sent ones */
+	bool gone;       /* the client does not listen any more, or speak */
 	bool line_open;  /* the last byte sent was no newline */
-	struct buf headers[HEADERS_MAX];
-	size_t header_count;
-	const char *lines[HEADERS_MAX + 1];
 };
 
 /* --- asking --------------------------------------------------------------- */
 
-static bool add_header(struct passing *p, const char *name, const char *value)
+/* The next piece of a body that is not held. */
+static int64_t on_upload(void *arg, void *to, size_t max)
 {
-	struct buf *b = &p->headers[p->header_count];
+	struct passing *p = arg;
+	size_t got;
 
-	buf_init(b, LIMIT_HEAD);
-	p->header_count++;
-	if (buf_addf(b, "%s: %s", name, value))
-		return false;
-	p->lines[p->header_count - 1] = buf_str(b);
-	return p->lines[p->header_count - 1] != NULL;
+	if (fcgx_read(p->call->req, to, max, &got)) {
+		p->gone = true; /* cut short: nobody is there to be answered */
+		return -1;
+	}
+	return (int64_t)got;
 }
 
-/* What of the client's headers the target may see; a value that is too long
- * for the web server never came this far. */
-static bool add_headers(struct passing *p)
+/* Where to, on the heap; NULL without memory. */
+static char *target_url(const struct call *c)
 {
-	static const char *const forwarded[][2] = {
-		{ "HTTP_ACCEPT", "Accept" },
-		{ "HTTP_CONTENT_TYPE", "Content-Type" },
-		{ "HTTP_ORIGIN", "Origin" },
-		{ "HTTP_USER_AGENT", "User-Agent" },
-	};
-	const char *token = p->call->seat->service->conf->ollama_token;
-	bool ok = true;
+	const char *upstream = c->route->upstream;
+	size_t n = strlen(upstream);
+	bool more = n > 1 && upstream[n - 1] == '/';
+	char *url;
 
-	for (size_t i = 0; ok && i < ARRAY_LEN(forwarded); i++) {
-		const char *value = fcgx_param(p->call->req, forwarded[i][0]);
-
-		if (value && value[0])
-			ok = add_header(p, forwarded[i][1], value);
-	}
-	if (ok && token) {
-		char bearer[LIMIT_HEAD / 2];
-
-		snprintf(bearer, sizeof(bearer), "Bearer %s", token);
-		ok = add_header(p, "Authorization", bearer);
-	}
-	return ok;
+	if (asprintf(&url, "%s%s%.*s", c->seat->service->conf->ollama_url, upstream,
+	             more ? (int)c->id.len : 0, more ? c->id.p : "") < 0)
+		return NULL;
+	return url;
 }
 
 /* --- answering as it comes ------------------------------------------------ */
@@ -86,6 +71,7 @@ static bool on_head(void *arg, const struct xfer_head *head)
 
 	p->begun = true;
 	p->ndjson = strncmp(head->content_type, "application/x-ndjson", 20) == 0;
+	p->events = strncmp(head->content_type, "text/event-stream", 17) == 0;
 	p->call->status = head->status;
 	e = fcgx_head(p->call->req, head->status, NULL, head->headers);
 	p->gone = e != ERR_OK;
@@ -110,18 +96,26 @@ static bool on_body(void *arg, const void *bytes, size_t len)
 	return !p->gone;
 }
 
-/* The reply broke off behind its head. */
+/* The reply broke off behind its head. Empty lines more than needed mean
+ * nothing among events. */
 static void end_broken(struct passing *p)
 {
-	char *error, *line = NULL;
+	enum family family = p->call->family;
+	char *error, *text = NULL;
+	int n = -1;
 
-	if (p->gone || !p->ndjson)
+	if (p->gone || !(p->ndjson || p->events))
 		return;
-	error = answer_error_body(FAMILY_OLLAMA, 502, NULL, true,
+	error = answer_error_body(family, 502, NULL, true,
 	                          "foreman: the target went away");
-	if (error && asprintf(&line, "%s%s\n", p->line_open ? "\n" : "", error) >= 0)
-		on_body(p, line, strlen(line));
-	free(line);
+	if (error && p->events)
+		n = asprintf(&text, "\n\n%s%s\n\n", answer_event_prefix(family), error);
+	else if (error)
+		n = asprintf(&text, "%s%s\n", p->line_open ? "\n" : "", error);
+	if (n > 0)
+		on_body(p, text, (size_t)n);
+	if (n >= 0)
+		free(text);
 	free(error);
 }
 
@@ -144,36 +138,58 @@ static void answer_failure(struct call *c, const struct xfer_result *r)
 	}
 }
 
+struct asking {
+	int total_ms;    /* of the whole exchange; 0: no bound */
+	bool upload;     /* the body was not read yet: pass it on as it comes */
+};
+
 /*
  * Ask and stream the answer back. True: it was answered, somehow. False: no
  * head came, *result says why, nothing was said to the client.
  */
-static bool exchange(struct call *c, struct xfer_line *line, int connect_ms,
-                     int total_ms, struct xfer_result *result)
+static bool exchange(struct call *c, struct xfer_line *line,
+                     const struct asking *how, struct span headers,
+                     struct xfer_result *result)
 {
 	static const struct xfer_calls calls = { .head = on_head, .body = on_body };
-	const struct conf *conf = c->seat->service->conf;
+	const char *token = c->seat->service->conf->ollama_token;
 	struct passing p = { .call = c };
-	char url[4096];
+	const char *lines[2] = { NULL, NULL };
+	char *url = target_url(c), *bearer = NULL;
+	bool ok = url != NULL;
 	struct xfer_ask ask = {
 		.method = c->method,
 		.url = url,
-		.headers = p.lines,
+		.headers = lines,
+		.header_lines = headers,
 		.body = c->body,
-		.connect_ms = connect_ms,
-		.total_ms = total_ms,
+		.connect_ms = LIMIT_PROBE_CONNECT_MS,
+		.total_ms = how->total_ms,
 		.dead_ms = LIMIT_TARGET_DEAD_MS,
 	};
 
-	snprintf(url, sizeof(url), "%s%s", conf->ollama_url, c->route->upstream);
-	if (add_headers(&p)) {
+	if (how->upload) {
+		ask.upload = on_upload;
+		ask.upload_size = fcgx_length(c->req);
+	}
+	if (ok && token) {
+		if (asprintf(&bearer, "Authorization: Bearer %s", token) < 0)
+			bearer = NULL;
+		lines[0] = bearer;
+		ok = bearer != NULL;
+	}
+	if (ok) {
 		xfer_call(line, &ask, &calls, &p, result);
 	} else {
 		*result = (struct xfer_result){ .outcome = XFER_FAILED };
 		errtext_set(&result->why, "out of memory");
 	}
-	for (size_t i = 0; i < p.header_count; i++)
-		buf_done(&p.headers[i]);
+	free(bearer);
+	free(url);
+	if (p.gone && !p.begun) {
+		errtext_set(&c->why, "the body was cut short");
+		return true;
+	}
 	if (result->outcome != XFER_OK && !p.gone) {
 		c->why = result->why;
 		if (p.begun)
@@ -206,30 +222,47 @@ static bool known_down(struct call *c)
 }
 
 /* Ask, unless it is known to be in vain. False as exchange(). */
-static bool ask_at_once(struct call *c, int total_ms, struct xfer_result *result)
+static bool ask_at_once(struct call *c, const struct asking *how,
+                        struct xfer_result *result)
 {
 	struct xfer_line *line = call_line(c);
+	struct buf headers;
+	bool answered;
 
 	if (!line)
 		return true;
+	if (c->id.p && !route_name_ok(c->id)) {
+		answer_fault(c, FAULT_NOT_FOUND, "no such path");
+		return true;
+	}
 	if (known_down(c)) {
 		*result = (struct xfer_result){ .outcome = XFER_UNREACHABLE };
 		errtext_set(&result->why, "the worker found the target unreachable");
 		return false;
 	}
-	return exchange(c, line, LIMIT_PROBE_CONNECT_MS, total_ms, result);
+	if (call_forwarded(c, &headers))
+		return true;
+	answered = exchange(c, line, how, (struct span){ headers.p, headers.len },
+	                    result);
+	buf_done(&headers);
+	return answered;
 }
 
 /* --- handlers ------------------------------------------------------------- */
 
-void pass_through(struct call *c, int total_ms)
+static void pass_as(struct call *c, const struct asking *how)
 {
 	struct xfer_result result;
 
-	if (!ask_at_once(c, total_ms, &result)) {
+	if (!ask_at_once(c, how, &result)) {
 		c->why = result.why;
 		answer_failure(c, &result);
 	}
+}
+
+void pass_through(struct call *c, int total_ms)
+{
+	pass_as(c, &(struct asking){ .total_ms = total_ms });
 }
 
 void pass_handle(struct call *c)
@@ -246,7 +279,8 @@ void pass_tags(struct call *c)
 	struct db *db;
 	enum err e;
 
-	if (ask_at_once(c, LIMIT_PASS_MS, &result) || call_db(c, &db))
+	if (ask_at_once(c, &(struct asking){ .total_ms = LIMIT_PASS_MS }, &result) ||
+	    call_db(c, &db))
 		return;
 	c->why = result.why;
 	e = status_read(db, true, &s);
@@ -265,7 +299,7 @@ void pass_ps(struct call *c)
 {
 	struct xfer_result result;
 
-	if (ask_at_once(c, LIMIT_PS_MS, &result))
+	if (ask_at_once(c, &(struct asking){ .total_ms = LIMIT_PS_MS }, &result))
 		return;
 	c->why = result.why;
 	answer_text(c, 200, UNREACHABLE_LINE, SPAN_LIT("{\"models\":[]}"));
@@ -273,14 +307,14 @@ void pass_ps(struct call *c)
 
 void pass_admin(struct call *c)
 {
+	/* a HEAD's body, were there one, would stand in nobody's way */
+	struct asking how = { .upload = strcmp(c->method, "HEAD") != 0 &&
+		                            fcgx_length(c->req) != 0 };
+
 	if (!c->seat->service->conf->model_admin)
 		answer_fault(c, FAULT_FORBIDDEN,
 		             "model administration is not relayed by foreman "
 		             "(FOREMAN_MODEL_ADMIN=deny)");
-	else if (!c->route->upstream)
-		answer_fault(c, FAULT_FORBIDDEN,
-		             "blobs are not relayed by foreman: "
-		             "push them to the target itself");
 	else
-		pass_through(c, 0);
+		pass_as(c, &how);
 }

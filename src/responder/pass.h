@@ -1,7 +1,8 @@
 /*
  * pass.h - straight to the target, at once and beside the queue.
  *
- * The upstream path is the route's constant, the body goes byte for byte, the
+ * The upstream path is the route's constant (behind which a model's name or a
+ * digest may stand, made of harmless bytes), the body goes byte for byte, the
  * reply comes back as it comes: status, headers but the hop-by-hop ones, and
  * bytes. The client's own Authorization is never forwarded. Each call takes
  * its thread until the target's answer ends.
@@ -17,7 +18,8 @@ void pass_handle(struct call *c);
 void pass_tags(struct call *c);
 /* ... /api/ps that nothing is loaded, with "Foreman-Target: unreachable". */
 void pass_ps(struct call *c);
-/* Pull, push and the like: 403 unless FOREMAN_MODEL_ADMIN=allow. */
+/* Pull, push, blobs and the like: 403 unless FOREMAN_MODEL_ADMIN=allow. Neither
+ * body is held in memory, nor bounded. */
 void pass_admin(struct call *c);
 
 /* For handlers that have read the body and found that it needs no turn.

@@ -27,11 +27,19 @@ static const struct route routes[] = {
 	/* queued: a client waits on an open connection */
 	{ METHOD_POST, "/api/chat", chat_handle, true, false, "/api/chat" },
 	{ METHOD_POST, "/api/generate", chat_handle, true, false, "/api/generate" },
+	{ METHOD_POST, "/v1/chat/completions", chat_handle, true, false,
+	  "/v1/chat/completions" },
+	{ METHOD_POST, "/v1/completions", chat_handle, true, false,
+	  "/v1/completions" },
+	{ METHOD_POST, "/v1/responses", chat_handle, true, false, "/v1/responses" },
+	{ METHOD_POST, "/v1/messages", chat_handle, true, false, "/v1/messages" },
 
 	/* around the queue, or into it */
 	{ METHOD_POST, "/api/embed", chat_embed, true, false, "/api/embed" },
 	{ METHOD_POST, "/api/embeddings", chat_embed, true, false,
 	  "/api/embeddings" },
+	{ METHOD_POST, "/v1/embeddings", chat_embed, true, false,
+	  "/v1/embeddings" },
 
 	/* at once */
 	{ READ, "/", pass_handle, false, false, "/" },
@@ -40,15 +48,17 @@ static const struct route routes[] = {
 	{ METHOD_GET, "/api/ps", pass_ps, false, false, "/api/ps" },
 	{ METHOD_POST, "/api/show", pass_handle, true, false, "/api/show" },
 	{ METHOD_GET, "/api/status", pass_handle, false, false, "/api/status" },
+	{ METHOD_GET, "/v1/models", pass_handle, false, false, "/v1/models" },
+	{ METHOD_GET, "/v1/models/{name}", pass_handle, false, false, "/v1/models/" },
 
-	/* model administration */
-	{ METHOD_POST, "/api/pull", pass_admin, true, false, "/api/pull" },
-	{ METHOD_POST, "/api/push", pass_admin, true, false, "/api/push" },
-	{ METHOD_POST, "/api/create", pass_admin, true, false, "/api/create" },
-	{ METHOD_POST, "/api/copy", pass_admin, true, false, "/api/copy" },
-	{ METHOD_DELETE, "/api/delete", pass_admin, true, false, "/api/delete" },
+	/* model administration: bodies are not held, so not read here either */
+	{ METHOD_POST, "/api/pull", pass_admin, false, false, "/api/pull" },
+	{ METHOD_POST, "/api/push", pass_admin, false, false, "/api/push" },
+	{ METHOD_POST, "/api/create", pass_admin, false, false, "/api/create" },
+	{ METHOD_POST, "/api/copy", pass_admin, false, false, "/api/copy" },
+	{ METHOD_DELETE, "/api/delete", pass_admin, false, false, "/api/delete" },
 	{ METHOD_HEAD | METHOD_POST, "/api/blobs/{id}", pass_admin, false, false,
-	  NULL },
+	  "/api/blobs/" },
 
 	/* jobs */
 	{ READ, "/jobs", jobs_list, false, false, NULL },
@@ -71,6 +81,10 @@ static bool path_matches(const char *pattern, struct span path, struct span *id)
 	struct span found = { 0 };
 
 	while (span_cut(&want, '/', &part)) {
+		if (span_eq(part, "{name}")) {
+			*id = rest;
+			return rest.len > 0;
+		}
 		if (!span_cut(&rest, '/', &segment))
 			return false;
 		if (span_eq(part, "{id}")) {
@@ -98,6 +112,7 @@ struct route_match route_find(struct span path, unsigned method)
 		if (!path_matches(routes[i].path, path, &m.id))
 			continue;
 		m.methods |= routes[i].methods;
+		m.any = &routes[i];
 		if (routes[i].methods & method)
 			m.route = &routes[i];
 	}
@@ -155,6 +170,27 @@ enum family route_family(struct span path)
 	return under(path, "/v1") ? FAMILY_OPENAI : FAMILY_OLLAMA;
 }
 
+static bool letter_or_digit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9');
+}
+
+bool route_name_ok(struct span name)
+{
+	bool first = true; /* of a segment */
+
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.p[i];
+
+		if (!letter_or_digit(c) && c != '_' &&
+		    (first || !strchr("-.:/", c) || c == '\0'))
+			return false;
+		first = c == '/';
+	}
+	return !first;
+}
+
 bool route_authorized(struct span header, const char *token)
 {
 	struct span scheme;
@@ -178,6 +214,16 @@ static bool allowed_in(struct call *c, const struct route *route)
 	answer_fault_with(c, FAULT_UNAUTHORIZED, "WWW-Authenticate: Bearer\n",
 	                  "a valid bearer token is required");
 	return false;
+}
+
+/*
+ * Is it a browser's question whether it may ask, on a path of the target's?
+ * Who may is the target's to say (OLLAMA_ORIGINS).
+ */
+static bool preflight(const struct call *c, const struct route *route)
+{
+	return route_method(c->method) == METHOD_OPTIONS && route->upstream &&
+	       call_header(c, "HTTP_ORIGIN").p;
 }
 
 /* No row for this path and method: say which it is. */
@@ -231,12 +277,17 @@ void route_call(struct call *c)
 	c->family = route_family(c->path);
 	if (!allowed_in(c, m.route))
 		return;
+	c->id = m.id;
+	if (!m.route && m.any && preflight(c, m.any)) {
+		c->route = m.any;
+		pass_handle(c);
+		return;
+	}
 	if (!m.route) {
 		answer_no_route(c, m.methods);
 		return;
 	}
 	c->route = m.route;
-	c->id = m.id;
 	if (m.route->body && !body_read(c))
 		return;
 	m.route->handle(c);

@@ -16,24 +16,28 @@ enum method {
 	METHOD_HEAD = 2,
 	METHOD_POST = 4,
 	METHOD_DELETE = 8,
-	METHOD_OPTIONS = 16 /* answered here, never in a row */
+	METHOD_OPTIONS = 16 /* never in a row: answered here, or by the target */
 };
 
 struct route {
 	unsigned methods;       /* a set of the above */
-	const char *path;       /* one "{id}" stands for any one segment */
+	const char *path;       /* one "{id}" stands for any one segment; "{name}"
+	                           at the end for all that is left */
 	void (*handle)(struct call *c);
 	bool body;              /* read the request's body first */
 	bool open;              /* needs no token */
-	const char *upstream;   /* the target's path, NULL when it never goes there */
+	const char *upstream;   /* the target's path, NULL when it never goes there;
+	                           ending in '/', but for "/": what stood for {id}
+	                           or {name} goes behind it */
 };
 
 /* --- pure ----------------------------------------------------------------- */
 
 struct route_match {
 	const struct route *route; /* NULL: no such path, or not by this method */
+	const struct route *any;   /* the path's, by some method; NULL: no such path */
 	unsigned methods;          /* all that the path has; 0: no such path */
-	struct span id;            /* the {id} segment, absent if none */
+	struct span id;            /* what stood for {id} or {name}, absent if none */
 };
 
 struct route_match route_find(struct span path, unsigned method);
@@ -44,6 +48,10 @@ unsigned route_method(const char *name);
 /* "GET, HEAD" for an Allow header, in Ollama's order. */
 #define ROUTE_ALLOW_SIZE 40
 void route_allow(unsigned methods, char out[ROUTE_ALLOW_SIZE]);
+
+/* May these bytes of a client go into the target's path? Only those of model
+ * names and digests, in segments that begin with a letter, a digit or '_'. */
+bool route_name_ok(struct span name);
 
 /* How errors under a path are worded, whether or not it has a row. */
 enum family route_family(struct span path);

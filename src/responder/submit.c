@@ -354,10 +354,12 @@ static enum err find_endpoint(struct reading *r, enum endpoint *out)
 	*out = ENDPOINT_CHAT;
 	if (!r->endpoint.p)
 		return ERR_OK;
-	if (endpoint_parse(r->endpoint, out) || *out == ENDPOINT_EMBEDDINGS)
-		return wrong(r, "endpoint must be /api/chat, /api/generate, /api/embed or "
-		                "/v1/chat/completions");
-	return ERR_OK;
+	if (endpoint_parse(r->endpoint, out) == ERR_OK &&
+	    (*out == ENDPOINT_CHAT || *out == ENDPOINT_GENERATE ||
+	     *out == ENDPOINT_EMBED || *out == ENDPOINT_V1_CHAT))
+		return ERR_OK;
+	return wrong(r, "endpoint must be /api/chat, /api/generate, /api/embed or "
+	                "/v1/chat/completions");
 }
 
 /* The request within: what it is for, and what will be sent. */

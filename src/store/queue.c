@@ -58,12 +58,23 @@ static enum err insert_job(struct db *db, struct job *job, struct errtext *why)
 static enum err insert_body(struct db *db, const struct submission *sub,
                             struct errtext *why)
 {
-	static const char insert[] = "INSERT INTO inputs (job_seq, body) VALUES (?, ?)";
+	static const char insert[] =
+	    "INSERT INTO inputs (job_seq, body, headers) VALUES (?, ?, ?)";
 	struct sql q = sql_use(db, insert);
+	char *headers = NULL;
+	enum err err;
 
+	if (sub->headers.len) {
+		headers = span_dup(sub->headers);
+		if (!headers)
+			sql_fail(&q, SQLITE_NOMEM);
+	}
 	sql_int(&q, sub->job->seq);
 	sql_blob(&q, sub->body.p, sub->body.len);
-	return sql_run(&q, why);
+	sql_text(&q, headers);
+	err = sql_run(&q, why);
+	free(headers);
+	return err;
 }
 
 /* The job insert comes first: alone it can meet an id that exists, and then
@@ -271,31 +282,32 @@ static enum err job_by_seq(struct db *db, int64_t seq, struct job *out,
 
 /* A body that is missing reads as an empty one: such a job fails at the target
  * instead of standing in everybody's way. */
-static enum err read_body(struct db *db, int64_t seq, char **body, size_t *len,
-                          struct errtext *why)
+static enum err read_input(struct db *db, int64_t seq, struct queue_input *in,
+                           struct errtext *why)
 {
-	static const char read[] = "SELECT body FROM inputs WHERE job_seq = ?";
+	static const char read[] = "SELECT body, headers FROM inputs WHERE job_seq = ?";
 	struct sql q = sql_use(db, read);
 	const void *p = NULL;
-	char *copy;
+	bool found;
 
-	*len = 0;
 	sql_int(&q, seq);
-	if (sql_row(&q))
-		p = sql_peek_blob(&q, len);
-	copy = malloc(*len + 1);
-	if (copy && *len > 0)
-		memcpy(copy, p, *len);
-	if (copy)
-		copy[*len] = '\0';
+	found = sql_row(&q);
+	if (found)
+		p = sql_peek_blob(&q, &in->body_len);
+	in->body = malloc(in->body_len + 1);
+	if (in->body && in->body_len > 0)
+		memcpy(in->body, p, in->body_len);
+	if (in->body)
+		in->body[in->body_len] = '\0';
 	else
 		sql_fail(&q, SQLITE_NOMEM);
-	*body = copy;
+	if (found)
+		in->headers = sql_get_text(&q);
 	return sql_end(&q, why);
 }
 
 static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms,
-                         struct job *job, char **body, size_t *body_len,
+                         struct job *job, struct queue_input *input,
                          struct errtext *why)
 {
 	const struct move step = { .to = JOB_LOADING, .now_ms = now_ms };
@@ -306,7 +318,7 @@ static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms,
 		return err == ERR_NOENT ? ERR_STALE : err;
 	if (job->state != JOB_QUEUED || job->held_until_ms)
 		return ERR_STALE;
-	err = read_body(db, seq, body, body_len, why);
+	err = read_input(db, seq, input, why);
 	if (err == ERR_OK)
 		err = move_in(db, job, &step, &next, why);
 	if (err == ERR_OK)
@@ -315,26 +327,24 @@ static enum err claim_in(struct db *db, int64_t seq, int64_t now_ms,
 }
 
 enum err queue_claim(struct db *db, int64_t seq, int64_t now_ms, struct job *job,
-                     char **body, size_t *body_len, struct errtext *why)
+                     struct queue_input *input, struct errtext *why)
 {
 	enum err err = db_begin(db, DB_SYNC_NORMAL, why);
+	struct queue_input in = { 0 };
 	struct job claimed;
-	char *input = NULL;
-	size_t len = 0;
 
 	if (err != ERR_OK)
 		return err;
 	job_init(&claimed);
-	err =
-	    db_finish(db, claim_in(db, seq, now_ms, &claimed, &input, &len, why), why);
+	err = db_finish(db, claim_in(db, seq, now_ms, &claimed, &in, why), why);
 	if (err != ERR_OK) {
 		job_done(&claimed);
-		free(input);
+		free(in.body);
+		free(in.headers);
 		return err;
 	}
 	*job = claimed;
-	*body = input;
-	*body_len = len;
+	*input = in;
 	return ERR_OK;
 }
 

@@ -26,6 +26,8 @@ struct submission {
 	struct job *job;        /* out: job->seq; job->position, at most so far back;
 	                           job->webhook_pending */
 	struct span body;
+	struct span headers;    /* to send with it, "Name: value\n" lines; may be
+	                           absent */
 	char *event_json;       /* the job.queued webhook's body, or NULL for none */
 	enum err result;        /* out: ERR_OK; ERR_LIMIT: too many wait;
 	                           ERR_CONFLICT: the id exists */
@@ -65,10 +67,17 @@ enum err queue_release_held(struct db *db, int64_t now_ms, int64_t *next_ms) MUS
  * core/job.c does not have, ERR_FULL, ERR_BUSY, ERR_IO; *job changes with
  * ERR_OK only, so a move that failed can be made again. */
 
-/* queued -> loading. On ERR_OK *job (job_done it) and the body (heap, free
- * it) are the caller's. ERR_STALE: it is not queued any more, or on hold. */
+/* What a claimed job sends to the target; both heap, free them. */
+struct queue_input {
+	char *body;             /* never NULL */
+	size_t body_len;
+	char *headers;          /* "Name: value\n" lines; NULL: none */
+};
+
+/* queued -> loading. On ERR_OK *job (job_done it) and what is in *input are the
+ * caller's. ERR_STALE: it is not queued any more, or on hold. */
 enum err queue_claim(struct db *db, int64_t seq, int64_t now_ms, struct job *job,
-                     char **body, size_t *body_len, struct errtext *why) MUST_CHECK;
+                     struct queue_input *input, struct errtext *why) MUST_CHECK;
 
 /* loading -> working: the target answers. Updates *job. */
 enum err queue_working(struct db *db, struct job *job, int64_t now_ms,

@@ -6,6 +6,7 @@
  * and whose turn it is among them. So the figures stay true whoever changes a
  * row, the sqlite3 shell included; no code counts or repairs.
  * A released version's text is never edited again: a change is a new version.
+ * Version 1 is not released yet and is edited in place.
  */
 #include <config.h>
 
@@ -74,7 +75,10 @@ static const char tables_1[] =
 
 	"CREATE TABLE inputs ( -- what is sent to the target\n"
 	"	job_seq INTEGER PRIMARY KEY REFERENCES jobs (seq), -- whose\n"
-	"	body BLOB NOT NULL          -- the request body, byte for byte\n"
+	"	body BLOB NOT NULL,         -- the request body, byte for byte\n"
+	"	headers TEXT                -- of the client's headers those that are\n"
+	"	                            -- sent with it, 'Name: value' lines;\n"
+	"	                            -- NULL: none\n"
 	") STRICT;\n"
 
 	"CREATE TABLE artifacts ( -- what a job left behind, without the bytes\n"

@@ -26,6 +26,7 @@
 #include "core/order.h"
 #include "store/look.h"
 #include "store/queue.h"
+#include "worker/unload.h"
 
 struct drain {
 	struct run_env env;
@@ -33,6 +34,7 @@ struct drain {
 	void *arg;
 	struct run *run;
 	struct embed *embed;
+	struct unload *unload;
 
 	bool look;
 	bool leaving;
@@ -283,6 +285,8 @@ bool drain_step(struct drain *d)
 	more = see_off(d);
 	if (!d->look || d->leaving || run_busy(d->run))
 		return more;
+	if (unload_step(d->unload))
+		return more; /* its end looks again */
 	d->look = false;
 	ready = target_ready(d->env.target);
 	if (!ready || !embed_step(d->embed))
@@ -315,7 +319,14 @@ static void run_over(void *arg, int64_t hold_until_ms)
 		d->calls.held(d->arg, hold_until_ms);
 }
 
-static void embed_over(void *arg)
+static void run_wedged(void *arg, const char *model)
+{
+	struct drain *d = arg;
+
+	unload_want(d->unload, model);
+}
+
+static void slot_over(void *arg)
 {
 	drain_look(arg);
 }
@@ -362,7 +373,7 @@ void drain_abandon(struct drain *d)
 enum err drain_new(const struct run_env *env, const struct drain_calls *calls,
                    void *arg, struct drain **out)
 {
-	static const struct run_calls run_calls = { run_moved, run_over };
+	static const struct run_calls run_calls = { run_moved, run_wedged, run_over };
 	struct drain *d = calloc(1, sizeof(*d));
 	enum err e;
 
@@ -378,7 +389,9 @@ enum err drain_new(const struct run_env *env, const struct drain_calls *calls,
 	loop_timer_init(&d->waiting, waiting_due, d);
 	e = run_new(env, &run_calls, d, &d->run);
 	if (e == ERR_OK)
-		e = embed_new(env->loop, env->conf, env->target, embed_over, d, &d->embed);
+		e = embed_new(env->loop, env->conf, env->target, slot_over, d, &d->embed);
+	if (e == ERR_OK)
+		e = unload_new(env->loop, env->conf, env->target, slot_over, d, &d->unload);
 	if (e != ERR_OK) {
 		drain_free(d);
 		return e;
@@ -395,6 +408,7 @@ void drain_free(struct drain *d)
 		return;
 	run_free(d->run);
 	embed_free(d->embed);
+	unload_free(d->unload);
 	loop_timer_stop(&d->again);
 	loop_timer_stop(&d->idle);
 	loop_timer_stop(&d->waiting);

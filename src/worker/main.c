@@ -14,6 +14,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ struct worker {
 	struct upkeep *upkeep;
 	struct drain *drain;
 	struct deliver *deliver;
-	int64_t slept_ms;      /* boot - mono, as last seen */
+	int64_t sleep_gap_ms;  /* boot - mono, as last noted */
 	int terms;             /* SIGTERMs so far */
 	int64_t leave_mono_ms; /* at the latest, once terms > 0 */
 };
@@ -432,14 +433,12 @@ static enum err build(struct worker *w)
 /* This host slept: timers stood still, peers may have gone. */
 static void check_sleep(struct worker *w)
 {
-	int64_t slept_ms = clock_boot_ms() - clock_mono_ms();
-	int64_t grown_ms = slept_ms - w->slept_ms;
+	int64_t slept_ms = upkeep_slept_ms(&w->sleep_gap_ms);
 
-	w->slept_ms = slept_ms;
-	if (grown_ms < LIMIT_SLEPT_MS)
+	if (slept_ms == 0)
 		return;
-	log_event(LOG_INFO, "this host slept", KV_I("ms", grown_ms));
-	target_look(w->target);
+	log_event(LOG_INFO, "this host slept", KV_I("ms", slept_ms));
+	target_slept(w->target);
 	upkeep_look(w->upkeep);
 	deliver_look(w->deliver);
 	drain_look(w->drain);
@@ -468,7 +467,7 @@ static int serve(struct worker *w)
 {
 	bool more = true;
 
-	w->slept_ms = clock_boot_ms() - clock_mono_ms();
+	w->sleep_gap_ms = clock_boot_ms() - clock_mono_ms();
 	while (!may_leave(w)) {
 		enum err e = loop_turn(w->loop, more ? 0 : turn_ms(w), NULL);
 
@@ -555,6 +554,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	umask(0027);
+	mallopt(M_MMAP_THRESHOLD, LIMIT_MAP_BYTES); /* else it grows with them */
 	sig_block_all();
 	log_init("worker", LOG_INFO, LOG_LOGFMT);
 	exit_code = read_settings(&w);

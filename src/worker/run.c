@@ -40,16 +40,17 @@ struct run {
 	enum phase phase;
 
 	struct job job;
-	char *body;
+	struct queue_input input;
 	char *url;
 	char *auth;
 	const char *headers[3];
 	struct xfer *xfer;
 	struct reply *reply;
 	int64_t began_mono_ms;
-	char *before; /* load key in the slot before this run */
-	bool rotates; /* it turns the slot */
-	bool swap;    /* ... from another known key */
+	int64_t heard_mono_ms; /* when the last byte came, or it began */
+	char *before;          /* load key in the slot before this run */
+	bool rotates;          /* it turns the slot */
+	bool swap;             /* ... from another known key */
 
 	int status;
 	char content_type[64];
@@ -58,6 +59,7 @@ struct run {
 	struct scan scan;
 	struct buf refusal; /* the words of any other status, cut */
 	enum run_stop stop;
+	struct errtext stop_why;
 	struct verdict verdict;
 	bool told; /* readers have been told the end */
 	bool settle_failing;
@@ -121,11 +123,13 @@ static void clean_up(struct run *r)
 	loop_timer_stop(&r->deadline);
 	job_done(&r->job);
 	buf_done(&r->refusal);
-	free(r->body);
+	free(r->input.body);
+	free(r->input.headers);
 	free(r->url);
 	free(r->auth);
 	free(r->before);
-	r->body = r->url = r->auth = r->before = NULL;
+	r->input = (struct queue_input){ 0 };
+	r->url = r->auth = r->before = NULL;
 	if (r->reply)
 		reply_release(r->reply);
 	r->reply = NULL;
@@ -244,6 +248,12 @@ static void finish(struct run *r, const struct xfer_result *result)
 	put_back_loaded(r, result);
 	if (r->verdict.lost)
 		target_miss(r->env.target, result->refused, result->why.s);
+	else if (r->stop == STOP_WEDGED)
+		target_trouble(r->env.target, result->why.s);
+	else if (r->verdict.kind == VERDICT_DONE && target_answers(r->env.target))
+		target_trouble(r->env.target, NULL);
+	if (r->stop == STOP_WEDGED && target_key_rotates(r->job.model, NULL))
+		r->calls.wedged(r->arg, r->job.model);
 	settle(r);
 }
 
@@ -286,6 +296,7 @@ static bool run_head(void *arg, const struct xfer_head *head)
 	bool lines = strncmp(head->content_type, "application/x-ndjson", 20) == 0;
 
 	r->phase = RUN_ANSWERING;
+	r->heard_mono_ms = clock_mono_ms();
 	r->status = head->status;
 	r->good = head->status >= 200 && head->status < 300;
 	str_copy(r->content_type, sizeof(r->content_type),
@@ -314,6 +325,7 @@ static bool run_body(void *arg, const void *p, size_t len)
 	struct run *r = arg;
 	enum err e;
 
+	r->heard_mono_ms = clock_mono_ms();
 	target_hit(r->env.target);
 	e = reply_add(r->reply, p, len);
 	if (e != ERR_OK) {
@@ -347,6 +359,7 @@ void run_stop(struct run *r, enum run_stop stop)
 	if (r->phase != RUN_SENDING && r->phase != RUN_ANSWERING)
 		return;
 	r->stop = stop;
+	result.why = r->stop_why;
 	xfer_stop(r->xfer);
 	finish(r, &result);
 }
@@ -354,6 +367,35 @@ void run_stop(struct run *r, enum run_stop stop)
 static void deadline_due(void *arg)
 {
 	run_stop(arg, STOP_TIMEOUT);
+}
+
+/*
+ * Silence alone means nothing, prompts and loads take their time; but not for
+ * ever. True: the run was stopped.
+ */
+static bool out_of_patience(struct run *r)
+{
+	const struct conf *conf = r->env.conf;
+	int64_t silent_ms = clock_mono_ms() - r->heard_mono_ms;
+	int64_t missing_ms = target_missing_ms(r->env.target);
+
+	if (missing_ms > silent_ms)
+		missing_ms = silent_ms;
+	if (conf->target_stall_ms && missing_ms >= conf->target_stall_ms) {
+		errtext_set(&r->stop_why, "the target hangs: no byte, no probe for %lld s",
+		            (long long)missing_ms / 1000);
+		run_stop(r, STOP_STALLED);
+		return true;
+	}
+	if (conf->max_silence_ms && silent_ms >= conf->max_silence_ms &&
+	    target_answers(r->env.target)) {
+		errtext_set(&r->stop_why,
+		            "the target is wedged: it answers, but no byte for %lld s",
+		            (long long)silent_ms / 1000);
+		run_stop(r, STOP_WEDGED);
+		return true;
+	}
+	return false;
 }
 
 /* A cancel is nudged through the relay; should that be lost, it is found here. */
@@ -372,7 +414,7 @@ static void watch_due(void *arg)
 		run_stop(r, STOP_GONE);
 	else if (e == ERR_OK && wanted)
 		run_stop(r, STOP_CANCELED);
-	else
+	else if (!out_of_patience(r))
 		loop_timer_set(r->env.loop, &r->watch, LIMIT_IDLE_LOOK_MS);
 }
 
@@ -390,13 +432,17 @@ static void note_slot(struct run *r)
 		target_set_loaded(r->env.target, r->job.load_key);
 }
 
-static enum err send(struct run *r, size_t body_len, struct errtext *why)
+/* A waiting client's request goes with its own headers; of a job foreman knows
+ * only that it is JSON. */
+static enum err send(struct run *r, struct errtext *why)
 {
 	const struct conf *conf = r->env.conf;
+	int n = 0;
 	struct xfer_ask ask = {
 		.method = "POST",
 		.headers = r->headers,
-		.body = { r->body, body_len },
+		.header_lines = span_of(r->input.headers),
+		.body = { r->input.body, r->input.body_len },
 		.connect_ms = LIMIT_CONNECT_MS,
 		.dead_ms = LIMIT_TARGET_DEAD_MS,
 	};
@@ -408,8 +454,10 @@ static enum err send(struct run *r, size_t body_len, struct errtext *why)
 		r->auth = NULL;
 	if (!r->url || (conf->ollama_token && !r->auth))
 		return ERR_NOMEM;
-	r->headers[0] = "Content-Type: application/json";
-	r->headers[1] = r->auth;
+	if (!r->job.attended)
+		r->headers[n++] = "Content-Type: application/json";
+	r->headers[n++] = r->auth;
+	r->headers[n] = NULL;
 	ask.url = r->url;
 	return xfer_start(r->env.loop, &ask, &xfer_calls, r, &r->xfer, why);
 }
@@ -418,7 +466,7 @@ static void reset(struct run *r)
 {
 	r->phase = RUN_SENDING;
 	r->xfer = NULL;
-	r->began_mono_ms = clock_mono_ms();
+	r->began_mono_ms = r->heard_mono_ms = clock_mono_ms();
 	r->status = 0;
 	r->content_type[0] = '\0';
 	r->retry_after_ms = -1;
@@ -426,12 +474,13 @@ static void reset(struct run *r)
 	r->scan.prompt_tokens = r->scan.completion_tokens = -1;
 	buf_init(&r->refusal, 4 * LIMIT_ERROR_TEXT);
 	r->stop = STOP_NONE;
+	r->stop_why.s[0] = '\0';
 	r->told = false;
 	r->settle_failing = false;
 }
 
 /* Claimed: off it goes. */
-static void begin(struct run *r, size_t body_len)
+static void begin(struct run *r)
 {
 	struct xfer_result result = { .outcome = XFER_FAILED };
 	enum err e;
@@ -446,7 +495,7 @@ static void begin(struct run *r, size_t body_len)
 	if (r->job.timeout_ms > 0)
 		loop_timer_set(r->env.loop, &r->deadline, r->job.timeout_ms);
 	errtext_set(&result.why, "out of memory");
-	e = send(r, body_len, &result.why);
+	e = send(r, &result.why);
 	if (e != ERR_OK)
 		finish(r, &result);
 }
@@ -454,15 +503,13 @@ static void begin(struct run *r, size_t body_len)
 enum err run_start(struct run *r, int64_t seq, struct errtext *why)
 {
 	struct job job;
-	size_t body_len;
 	enum err e;
 
 	assert(r->phase == RUN_IDLE);
 	r->reply = reply_open(r->env.replies, (size_t)r->env.conf->max_response);
 	if (!r->reply)
 		return ERR_NOMEM;
-	e = queue_claim(r->env.db, seq, clock_wall_ms(), &job, &r->body, &body_len,
-	                why);
+	e = queue_claim(r->env.db, seq, clock_wall_ms(), &job, &r->input, why);
 	if (e != ERR_OK) {
 		reply_end(r->reply, FRAME_END_REFUSED, 503, NULL);
 		reply_release(r->reply);
@@ -470,7 +517,7 @@ enum err run_start(struct run *r, int64_t seq, struct errtext *why)
 		return e;
 	}
 	r->job = job;
-	begin(r, body_len);
+	begin(r);
 	return ERR_OK;
 }
 

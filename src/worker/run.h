@@ -42,6 +42,9 @@ struct run_env {
  * one. */
 struct run_calls {
 	void (*moved)(void *arg); /* a move was committed; a webhook may be owed */
+	/* The target answers, yet nothing came of this model: it should be unloaded
+	 * before anything else runs. Comes before `over`. */
+	void (*wedged)(void *arg, const char *model);
 	/* The job is settled; it will not run again before hold_until_ms (wall,
 	 * 0: no hold). */
 	void (*over)(void *arg, int64_t hold_until_ms);

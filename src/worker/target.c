@@ -149,9 +149,10 @@ struct target {
 	void *arg;
 
 	struct target_judge judge;
-	bool held;              /* a run lost it: wait for a fresh hit */
-	int64_t away_mono_ms;   /* since when DOWN, or since work last came */
-	int64_t probed_mono_ms; /* when the last probe began */
+	bool held;               /* a run lost it: wait for a fresh hit */
+	int64_t missing_mono_ms; /* since when nothing but misses; 0: not so */
+	int64_t away_mono_ms;    /* since when DOWN, or since work last came */
+	int64_t probed_mono_ms;  /* when the last probe began */
 	struct loop_timer poll;
 	struct loop_timer beat;
 
@@ -261,6 +262,7 @@ static void hit(struct target *t)
 	bool was_ready = target_ready(t);
 
 	t->held = false;
+	t->missing_mono_ms = 0;
 	t->status.target_seen_ms = clock_wall_ms();
 	if (target_judge_hit(&t->judge)) {
 		set_text(t, &t->status.target_error, NULL);
@@ -272,6 +274,8 @@ static void hit(struct target *t)
 
 static void miss(struct target *t, bool refused, const char *why)
 {
+	if (t->missing_mono_ms == 0)
+		t->missing_mono_ms = clock_mono_ms();
 	set_text(t, &t->status.target_error, why);
 	if (target_judge_miss(&t->judge, refused))
 		state_changed(t, why);
@@ -456,6 +460,16 @@ bool target_embed_ready(const struct target *t)
 	return t->status.embed_ready;
 }
 
+bool target_answers(const struct target *t)
+{
+	return t->judge.state == TARGET_UP && t->missing_mono_ms == 0;
+}
+
+int64_t target_missing_ms(const struct target *t)
+{
+	return t->missing_mono_ms ? clock_mono_ms() - t->missing_mono_ms : 0;
+}
+
 bool target_knows_slots(const struct target *t)
 {
 	return t->looked;
@@ -493,14 +507,30 @@ void target_hit(struct target *t)
 	settle(t);
 }
 
-void target_miss(struct target *t, bool refused, const char *why)
+/* Dispatch waits for a hit of a probe that begins now. */
+static void hold(struct target *t)
 {
-	miss(t, refused, why);
 	t->held = true;
-	/* A probe that began before this proves nothing. */
 	xfer_stop(t->xfer);
 	t->xfer = NULL;
 	poll_in(t, 0);
+}
+
+void target_miss(struct target *t, bool refused, const char *why)
+{
+	miss(t, refused, why);
+	hold(t);
+	settle(t);
+}
+
+void target_slept(struct target *t)
+{
+	hold(t);
+}
+
+void target_trouble(struct target *t, const char *why)
+{
+	set_text(t, &t->status.target_error, why);
 	settle(t);
 }
 

@@ -82,6 +82,10 @@ bool target_ready(const struct target *t);
 /* The load key in the rotating slot; NULL: unknown. Valid until a change. */
 const char *target_loaded(const struct target *t);
 bool target_embed_ready(const struct target *t);
+/* Was the last probe, or a byte since, good? */
+bool target_answers(const struct target *t);
+/* For how long has every probe failed, and no byte come; 0: not now. */
+int64_t target_missing_ms(const struct target *t);
 /* Has /api/ps told us yet what is resident? */
 bool target_knows_slots(const struct target *t);
 
@@ -94,9 +98,14 @@ void target_set_embed_ready(struct target *t, bool ready);
 
 void target_hit(struct target *t); /* a stream moves; cheap */
 void target_miss(struct target *t, bool refused, const char *why);
+/* What is wrong though it answers, for people; NULL: nothing any more. */
+void target_trouble(struct target *t, const char *why);
 /* Work has come: an unreachable target is looked at within the interval. */
 void target_nudge(struct target *t);
-/* Look now (we slept, or something ended). */
+/* We slept: what was known is old. Dispatch waits for a fresh hit, looked for
+ * at once; a running transfer is left to TCP, whose timers stood still. */
+void target_slept(struct target *t);
+/* Look now (something ended). */
 void target_look(struct target *t);
 
 #endif

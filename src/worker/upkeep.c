@@ -143,6 +143,17 @@ void upkeep_look(struct upkeep *u)
 		again(u, (enum chore)i, 0);
 }
 
+int64_t upkeep_slept_ms(int64_t *gap_ms)
+{
+	int64_t now_ms = clock_boot_ms() - clock_mono_ms();
+	int64_t grown_ms = now_ms - *gap_ms;
+
+	if (grown_ms < LIMIT_SLEPT_MS)
+		return 0;
+	*gap_ms = now_ms;
+	return grown_ms;
+}
+
 enum err upkeep_new(struct loop *l, struct db *db, const struct conf *conf,
                     const struct upkeep_calls *calls, void *arg,
                     struct upkeep **out)

@@ -33,6 +33,11 @@ void upkeep_held(struct upkeep *u, int64_t until_ms);
 /* The clocks have jumped: every look is due. */
 void upkeep_look(struct upkeep *u);
 
+/* Has this host slept since *gap_ms (boot - mono) was last noted here? For how
+ * long; 0: no, or less than LIMIT_SLEPT_MS since the last that was told. The
+ * wall clock has no say: it may be set. */
+int64_t upkeep_slept_ms(int64_t *gap_ms);
+
 /* Is it time to checkpoint? Pure: so many bytes in the WAL now, so many at the
  * last look, and unchanged for so long. */
 bool upkeep_wal_due(int64_t bytes, int64_t bytes_before, int64_t unchanged_ms);

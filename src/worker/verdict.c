@@ -83,17 +83,56 @@ static bool usage_member(void *arg, struct span key, const struct jscan_value *v
 {
 	struct scan *s = arg;
 
-	if (span_eq(key, "prompt_tokens"))
+	/* OpenAI's first words for it; then those of responses and Anthropic */
+	if (span_eq(key, "prompt_tokens") || span_eq(key, "input_tokens"))
 		s->prompt_tokens = number_of(v);
-	else if (span_eq(key, "completion_tokens"))
+	else if (span_eq(key, "completion_tokens") || span_eq(key, "output_tokens"))
 		s->completion_tokens = number_of(v);
 	return true;
+}
+
+static void read_usage(struct scan *s, const struct jscan_value *v)
+{
+	if (v->type == JSCAN_OBJECT &&
+	    jscan(v->raw, &rules, usage_member, s, NULL, NULL) != ERR_OK)
+		s->prompt_tokens = s->completion_tokens = -1;
+}
+
+/* What an event carries whole: the response so far, or the message begun. */
+static bool carried_member(void *arg, struct span key, const struct jscan_value *v)
+{
+	if (span_eq(key, "usage"))
+		read_usage(arg, v);
+	return true;
+}
+
+/* Events under /v1 name themselves, except for OpenAI's oldest. */
+static void read_event_type(struct scan *s, struct span type)
+{
+	if (span_eq(type, "\"response.completed\"") ||
+	    span_eq(type, "\"response.incomplete\"") || /* as long as was wanted */
+	    span_eq(type, "\"message_stop\"")) {
+		s->done = true;
+	} else if (span_eq(type, "\"response.failed\"")) {
+		s->error = true;
+		str_copy(s->text, sizeof(s->text), "the target says: response.failed");
+	}
 }
 
 static bool reply_member(void *arg, struct span key, const struct jscan_value *v)
 {
 	struct scan *s = arg;
 
+	if (s->form == SCAN_EVENTS && span_eq(key, "type")) {
+		read_event_type(s, v->raw);
+		return true;
+	}
+	if (s->form == SCAN_EVENTS && v->type == JSCAN_OBJECT &&
+	    (span_eq(key, "response") || span_eq(key, "message"))) {
+		if (jscan(v->raw, &rules, carried_member, s, NULL, NULL) != ERR_OK)
+			s->nonsense = true;
+		return true;
+	}
 	if (span_eq(key, "done")) {
 		s->done = s->done || v->type == JSCAN_TRUE;
 	} else if (span_eq(key, "error") && v->type != JSCAN_NULL) {
@@ -103,9 +142,8 @@ static bool reply_member(void *arg, struct span key, const struct jscan_value *v
 		s->prompt_tokens = number_of(v);
 	} else if (span_eq(key, "eval_count")) {
 		s->completion_tokens = number_of(v);
-	} else if (span_eq(key, "usage") && v->type == JSCAN_OBJECT) {
-		if (jscan(v->raw, &rules, usage_member, s, NULL, NULL) != ERR_OK)
-			s->prompt_tokens = s->completion_tokens = -1;
+	} else if (span_eq(key, "usage")) {
+		read_usage(s, v);
 	}
 	return true;
 }
@@ -155,8 +193,7 @@ void scan_init(struct scan *s, const char *endpoint, const char *content_type)
 {
 	bool native = strcmp(endpoint, "/api/chat") == 0 ||
 	              strcmp(endpoint, "/api/generate") == 0;
-	bool ends_so = strcmp(endpoint, "/v1/chat/completions") == 0 ||
-	               strcmp(endpoint, "/v1/completions") == 0;
+	bool v1 = strncmp(endpoint, "/v1/", 4) == 0;
 
 	*s = (struct scan){ .form = SCAN_WHOLE,
 		                .prompt_tokens = -1,
@@ -165,7 +202,7 @@ void scan_init(struct scan *s, const char *endpoint, const char *content_type)
 		s->form = SCAN_LINES;
 	else if (begins(content_type, "text/event-stream"))
 		s->form = SCAN_EVENTS;
-	s->wants_done = native || (ends_so && s->form == SCAN_EVENTS);
+	s->wants_done = native || (v1 && s->form == SCAN_EVENTS);
 }
 
 void scan_more(struct scan *s, struct span body)
@@ -286,6 +323,22 @@ static void lost(const struct run_facts *f, struct verdict *v)
 	                              (unsigned)f->interruptions - 1);
 }
 
+/*
+ * The target lives and says nothing. That may be a deadlock of its own or this
+ * very prompt: free the first times, then counted, so that it comes to an end.
+ */
+static void wedged(const struct run_facts *f, struct verdict *v)
+{
+	if (f->interruptions < LIMIT_WEDGES_FREE || (f->attended && f->status)) {
+		lost(f, v);
+		v->lost = false; /* it does show itself */
+		return;
+	}
+	say(v, f->why);
+	retry(f, v, REASON_UPSTREAM_ERROR);
+	end_cut(f, v, 502, "the target does not answer");
+}
+
 static void stopped(const struct run_facts *f, struct verdict *v)
 {
 	switch (f->stop) {
@@ -311,6 +364,12 @@ static void stopped(const struct run_facts *f, struct verdict *v)
 		end_cut(f, v, 503, "foreman restarted");
 		if (f->attended && f->status)
 			fail(v, REASON_WORKER_RESTARTED, false);
+		break;
+	case STOP_STALLED:
+		lost(f, v);
+		break;
+	case STOP_WEDGED:
+		wedged(f, v);
 		break;
 	case STOP_GONE:
 		v->kind = VERDICT_NOTHING;

@@ -27,7 +27,9 @@ enum scan_form {
 
 struct scan {
 	enum scan_form form;
-	bool wants_done; /* without done:true (or [DONE]) it is incomplete */
+	bool wants_done; /* without done:true (or the event of its API that says
+	                    so: [DONE], response.completed, message_stop) it is
+	                    incomplete */
 	bool done;
 	bool error;                      /* the target reported one inside a 2xx */
 	bool nonsense;                   /* a line that is no JSON object */
@@ -61,7 +63,9 @@ enum run_stop {
 	STOP_TOO_LARGE, /* over FOREMAN_MAX_RESPONSE */
 	STOP_LEAVING,   /* the worker goes; the next one will run it */
 	STOP_INTERNAL,  /* no memory for the reply */
-	STOP_GONE       /* the job was removed from under us */
+	STOP_GONE,      /* the job was removed from under us */
+	STOP_STALLED,   /* silence, and no probe is answered either */
+	STOP_WEDGED     /* silence, though probes are answered */
 };
 
 struct run_facts {

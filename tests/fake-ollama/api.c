@@ -96,7 +96,7 @@ static void answer_error(struct call *k, int status, const char *before,
 	if (name)
 		put_quoted(&b, span_of(name));
 	put_s(&b, after);
-	put_error(&text, false, status, buf_str(&b));
+	put_error(&text, VOICE_OLLAMA, status, buf_str(&b));
 	buf_done(&b);
 	answer(k, status, JSON_UTF8);
 }
@@ -107,7 +107,7 @@ static void answer_missing(struct call *k, const char *name)
 
 	buf_init(&b, TEXT_MAX);
 	put_f(&b, "model '%s' not found", name);
-	put_error(&text, false, 404, buf_str(&b));
+	put_error(&text, VOICE_OLLAMA, 404, buf_str(&b));
 	buf_done(&b);
 	answer(k, 404, JSON_UTF8);
 }
@@ -168,7 +168,7 @@ static void get_v1_model(struct call *k)
 	}
 	buf_init(&b, TEXT_MAX);
 	put_f(&b, "model '%s' not found", name);
-	put_error(&text, true, 404, buf_str(&b));
+	put_error(&text, VOICE_OPENAI, 404, buf_str(&b));
 	put_s(&text, "\n");
 	buf_done(&b);
 	answer(k, 404, JSON_PLAIN);
@@ -181,7 +181,7 @@ static bool read_ask(struct call *k, enum ask_kind kind, struct ask *a)
 {
 	struct errtext why = { "" };
 	enum err e = ask_read(kind, k->body, &pace, a, &why);
-	bool v1 = kind == ASK_V1_CHAT || kind == ASK_V1_EMBED;
+	enum voice v1 = voice_of(kind);
 
 	note(k, e || !a->model ? "" : a->model);
 	if (!e)
@@ -224,6 +224,21 @@ static void post_embeddings(struct call *k)
 static void post_v1_chat(struct call *k)
 {
 	infer(k, ASK_V1_CHAT);
+}
+
+static void post_v1_text(struct call *k)
+{
+	infer(k, ASK_V1_TEXT);
+}
+
+static void post_v1_response(struct call *k)
+{
+	infer(k, ASK_V1_RESPONSE);
+}
+
+static void post_v1_message(struct call *k)
+{
+	infer(k, ASK_V1_MESSAGE);
 }
 
 static void post_v1_embeddings(struct call *k)
@@ -465,7 +480,7 @@ static void post_set(struct call *k)
 	bool was_down = server.down;
 
 	if (faults_set(k->body, &why)) {
-		put_error(&text, false, 400, why.s);
+		put_error(&text, VOICE_OLLAMA, 400, why.s);
 		answer(k, 400, JSON_PLAIN);
 		return;
 	}
@@ -501,6 +516,9 @@ static const struct route routes[] = {
 	{ "HEAD", "/api/blobs/*", head_blob },
 	{ "POST", "/api/blobs/*", post_blob },
 	{ "POST", "/v1/chat/completions", post_v1_chat },
+	{ "POST", "/v1/completions", post_v1_text },
+	{ "POST", "/v1/responses", post_v1_response },
+	{ "POST", "/v1/messages", post_v1_message },
 	{ "POST", "/v1/embeddings", post_v1_embeddings },
 	{ "GET", "/v1/models", get_v1_models },
 	{ "GET", "/v1/models/*", get_v1_model },

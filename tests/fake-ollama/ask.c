@@ -62,7 +62,9 @@ struct rule {
 #define K(kind) (1u << (kind))
 #define TEXTS (K(ASK_CHAT) | K(ASK_GENERATE))
 #define NATIVE (TEXTS | K(ASK_EMBED) | K(ASK_EMBEDDINGS))
-#define V1 (K(ASK_V1_CHAT) | K(ASK_V1_EMBED))
+#define V1_TEXTS \
+	(K(ASK_V1_CHAT) | K(ASK_V1_TEXT) | K(ASK_V1_RESPONSE) | K(ASK_V1_MESSAGE))
+#define V1 (V1_TEXTS | K(ASK_V1_EMBED))
 #define NAMED (K(ASK_SHOW) | K(ASK_PULL) | K(ASK_DELETE))
 #define OPTIONS_TYPE "map[string]interface {}"
 
@@ -73,12 +75,15 @@ static const struct rule rules[] = {
 	{ "destination", F_DEST, S_STRING, "string", K(ASK_COPY) },
 	{ "messages", F_MESSAGES, S_ARRAY, "[]api.Message", K(ASK_CHAT) },
 	{ "messages", F_MESSAGES, S_ARRAY, "[]openai.Message", K(ASK_V1_CHAT) },
-	{ "prompt", F_PROMPT, S_STRING, "string", K(ASK_GENERATE) | K(ASK_EMBEDDINGS) },
+	{ "messages", F_MESSAGES, S_ARRAY, "[]anthropic.MessageParam",
+	  K(ASK_V1_MESSAGE) },
+	{ "prompt", F_PROMPT, S_STRING, "string",
+	  K(ASK_GENERATE) | K(ASK_EMBEDDINGS) | K(ASK_V1_TEXT) },
 	{ "suffix", F_SUFFIX, S_STRING, "string", K(ASK_GENERATE) },
 	{ "system", F_SYSTEM, S_STRING, "string", K(ASK_GENERATE) | K(ASK_SHOW) },
 	{ "template", F_TEMPLATE, S_STRING, "string", K(ASK_GENERATE) | K(ASK_SHOW) },
 	{ "context", F_CONTEXT, S_ARRAY, "[]int", K(ASK_GENERATE) },
-	{ "stream", F_STREAM, S_BOOL, "bool", TEXTS | K(ASK_V1_CHAT) | K(ASK_PULL) },
+	{ "stream", F_STREAM, S_BOOL, "bool", TEXTS | V1_TEXTS | K(ASK_PULL) },
 	{ "raw", F_RAW, S_BOOL, "bool", K(ASK_GENERATE) },
 	{ "format", F_FORMAT, S_ANY, "", TEXTS },
 	{ "keep_alive", F_KEEP, S_KEEP, "", NATIVE },
@@ -94,11 +99,14 @@ static const struct rule rules[] = {
 	{ "logprobs", F_LOGPROBS, S_BOOL, "bool", TEXTS | K(ASK_V1_CHAT) },
 	{ "top_logprobs", F_TOP_LOGPROBS, S_INT, "int", TEXTS | K(ASK_V1_CHAT) },
 	{ "_debug_render_only", F_OTHER, S_BOOL, "bool", TEXTS },
-	{ "input", F_INPUT, S_ANY, "", K(ASK_EMBED) | K(ASK_V1_EMBED) },
+	{ "input", F_INPUT, S_ANY, "",
+	  K(ASK_EMBED) | K(ASK_V1_EMBED) | K(ASK_V1_RESPONSE) },
 	{ "dimensions", F_DIMENSIONS, S_INT, "int", K(ASK_EMBED) | K(ASK_V1_EMBED) },
 	{ "stream_options", F_STREAM_OPTIONS, S_OBJECT, "openai.StreamOptions",
-	  K(ASK_V1_CHAT) },
-	{ "max_tokens", F_MAX_TOKENS, S_INT, "int", K(ASK_V1_CHAT) },
+	  K(ASK_V1_CHAT) | K(ASK_V1_TEXT) },
+	{ "max_tokens", F_MAX_TOKENS, S_INT, "int",
+	  K(ASK_V1_CHAT) | K(ASK_V1_TEXT) | K(ASK_V1_MESSAGE) },
+	{ "max_output_tokens", F_MAX_TOKENS, S_INT, "int", K(ASK_V1_RESPONSE) },
 	{ "verbose", F_OTHER, S_BOOL, "bool", K(ASK_SHOW) },
 	{ "insecure", F_OTHER, S_BOOL, "bool", K(ASK_PULL) },
 };
@@ -109,6 +117,9 @@ static const char *const struct_names[ASK_KIND_COUNT][2] = {
 	[ASK_EMBED] = { "api", "EmbedRequest" },
 	[ASK_EMBEDDINGS] = { "api", "EmbeddingRequest" },
 	[ASK_V1_CHAT] = { "openai", "ChatCompletionRequest" },
+	[ASK_V1_TEXT] = { "openai", "CompletionRequest" },
+	[ASK_V1_RESPONSE] = { "openai", "ResponsesRequest" },
+	[ASK_V1_MESSAGE] = { "anthropic", "MessagesRequest" },
 	[ASK_V1_EMBED] = { "openai", "EmbedRequest" },
 	[ASK_SHOW] = { "api", "ShowRequest" },
 	[ASK_PULL] = { "api", "PullRequest" },
@@ -639,7 +650,7 @@ static void fill(struct ask *a, const struct gojson *v)
 	a->model = string_or(&v[F_MODEL], "");
 	a->name = string_or(&v[a->kind == ASK_COPY ? F_DEST : F_NAME], "");
 	a->stream = v[F_STREAM].type == GOJSON_BOOL ? gojson_true(&v[F_STREAM])
-	                                            : a->kind != ASK_V1_CHAT;
+	                                            : !(V1_TEXTS & K(a->kind));
 	a->raw = gojson_true(&v[F_RAW]);
 	a->templated = !gojson_empty(&v[F_TEMPLATE]) || !gojson_empty(&v[F_SYSTEM]) ||
 	               !gojson_empty(&v[F_CONTEXT]);
@@ -658,7 +669,15 @@ static void fill(struct ask *a, const struct gojson *v)
 	a->usage = wants_usage(&v[F_STREAM_OPTIONS]);
 	read_format(a, &v[F_FORMAT]);
 	read_messages(a, &v[F_MESSAGES]);
-	if (a->kind == ASK_GENERATE || a->kind == ASK_EMBEDDINGS) {
+	if (a->kind == ASK_V1_RESPONSE && v[F_INPUT].type == GOJSON_STRING) {
+		a->prompt = gojson_string(&v[F_INPUT], NULL);
+		a->prompt_words = words_in(a->prompt);
+		a->has_work = *a->prompt != '\0';
+	} else if (a->kind == ASK_V1_RESPONSE) {
+		read_messages(a, &v[F_INPUT]); /* items of this API are such, too */
+	}
+	if (a->kind == ASK_GENERATE || a->kind == ASK_EMBEDDINGS ||
+	    a->kind == ASK_V1_TEXT) {
 		a->prompt = string_or(&v[F_PROMPT], "");
 		a->prompt_words = words_in(a->prompt);
 		a->has_work = *a->prompt != '\0';

@@ -22,6 +22,9 @@ enum ask_kind {
 	ASK_EMBED,
 	ASK_EMBEDDINGS,
 	ASK_V1_CHAT,
+	ASK_V1_TEXT,     /* /v1/completions */
+	ASK_V1_RESPONSE, /* /v1/responses */
+	ASK_V1_MESSAGE,  /* /v1/messages */
 	ASK_V1_EMBED,
 	ASK_SHOW,
 	ASK_PULL, /* and push, delete: a model and perhaps stream */
@@ -51,7 +54,7 @@ struct ask {
 	int64_t top_logprobs;
 	int64_t dimensions;
 	bool no_truncate;
-	int64_t num_predict;
+	int64_t num_predict; /* v1: max_tokens; -1: not given */
 	char **inputs; /* embed */
 	size_t input_count;
 	bool bad_input; /* not a string nor an array of them */

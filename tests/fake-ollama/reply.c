@@ -6,6 +6,7 @@
 #include "reply.h"
 
 #include "text.h"
+#include "v1.h"
 
 #include "base/sha.h"
 
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define THOUGHTS 2     /* a thinking model thinks twice before it speaks */
 #define PLACES 1000000 /* vectors carry six decimals: exact as float32 texts */
@@ -24,9 +24,19 @@ static const char *const words[] = {
 	" dog", " while", " seven", " patient", " clerks", " count", " every", " line",
 };
 
-bool ask_is_v1(const struct ask *a)
+enum voice voice_of(enum ask_kind kind)
 {
-	return a->kind == ASK_V1_CHAT || a->kind == ASK_V1_EMBED;
+	switch (kind) {
+	case ASK_V1_CHAT:
+	case ASK_V1_TEXT:
+	case ASK_V1_RESPONSE:
+	case ASK_V1_EMBED:
+		return VOICE_OPENAI;
+	case ASK_V1_MESSAGE:
+		return VOICE_ANTHROPIC;
+	default:
+		return VOICE_OLLAMA;
+	}
 }
 
 /* --- speech --------------------------------------------------------------- */
@@ -60,7 +70,7 @@ void speech_begin(struct speech *s, const struct ask *a, const struct model *m)
 		s->left = a->num_predict;
 		s->cut = true;
 	}
-	if (m->can & CAN_THINK && a->think != THINK_OFF && a->kind != ASK_V1_CHAT)
+	if (m->can & CAN_THINK && a->think != THINK_OFF && !voice_of(a->kind))
 		s->thoughts = THOUGHTS;
 }
 
@@ -169,80 +179,13 @@ void put_idle(struct buf *b, const struct ask *a, const char *reason)
 	put_f(b, ",\"done\":true,\"done_reason\":\"%s\"}", reason);
 }
 
-/* --- /v1 ------------------------------------------------------------------ */
-
-static void put_v1_open(struct buf *b, const char *object, const char *model)
-{
-	put_f(b,
-	      "{\"id\":\"chatcmpl-123\",\"object\":\"%s\",\"created\":%lld,\"model\":",
-	      object, (long long)time(NULL));
-	put_json(b, span_of(model));
-	put_s(b, ",\"system_fingerprint\":\"fp_ollama\",\"choices\":[");
-}
-
-static void put_v1_delta(struct buf *b, const char *model, struct span text,
-                         const char *reason)
-{
-	put_s(b, "data: ");
-	put_v1_open(b, "chat.completion.chunk", model);
-	put_s(b, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":");
-	put_json(b, text);
-	put_s(b, "},\"finish_reason\":");
-	if (reason)
-		put_json(b, span_of(reason));
-	else
-		put_s(b, "null");
-	put_s(b, "}]}\n\n");
-}
-
-static void put_v1_usage(struct buf *b, const struct totals *t)
-{
-	put_f(b, "\"usage\":{\"prompt_tokens\":%" PRId64, t->prompt_count);
-	if (t->reason)
-		put_f(b, ",\"completion_tokens\":%" PRId64, t->eval_count);
-	put_f(b, ",\"total_tokens\":%" PRId64 "}", t->prompt_count + t->eval_count);
-}
-
-static void put_v1_last(struct buf *b, const struct ask *a, const struct totals *t)
-{
-	put_v1_delta(b, a->model, SPAN_LIT(""), t->reason);
-	if (a->usage) {
-		put_s(b, "data: ");
-		put_v1_open(b, "chat.completion.chunk", a->model);
-		put_s(b, "],");
-		put_v1_usage(b, t);
-		put_s(b, "}\n\n");
-	}
-	put_s(b, "data: [DONE]\n\n");
-}
-
-static void put_v1_whole(struct buf *b, const struct ask *a, struct span content,
-                         const struct totals *t)
-{
-	put_v1_open(b, "chat.completion", a->model);
-	put_s(b, "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
-	put_json(b, content);
-	put_s(b, "},\"finish_reason\":");
-	if (t->reason)
-		put_json(b, span_of(t->reason));
-	else
-		put_s(b, "null");
-	put_s(b, "}],");
-	put_v1_usage(b, t);
-	put_s(b, "}\n");
-}
-
-void put_v1_nothing(struct buf *b)
-{
-	put_v1_delta(b, "", SPAN_LIT(""), NULL);
-}
-
 /* --- either --------------------------------------------------------------- */
 
-void put_part(struct buf *b, const struct ask *a, struct span text, bool thinking)
+void put_part(struct buf *b, const struct ask *a, struct span text, bool thinking,
+              bool first)
 {
-	if (a->kind == ASK_V1_CHAT) {
-		put_v1_delta(b, a->model, text, NULL);
+	if (voice_of(a->kind)) {
+		put_v1_part(b, a, text, first);
 		return;
 	}
 	put_open(b, a);
@@ -250,10 +193,11 @@ void put_part(struct buf *b, const struct ask *a, struct span text, bool thinkin
 	put_s(b, ",\"done\":false}\n");
 }
 
-void put_last(struct buf *b, const struct ask *a, const struct totals *t)
+void put_last(struct buf *b, const struct ask *a, struct span content,
+              const struct totals *t)
 {
-	if (a->kind == ASK_V1_CHAT) {
-		put_v1_last(b, a, t);
+	if (voice_of(a->kind)) {
+		put_v1_last(b, a, content, t);
 		return;
 	}
 	put_open(b, a);
@@ -265,7 +209,7 @@ void put_last(struct buf *b, const struct ask *a, const struct totals *t)
 void put_whole(struct buf *b, const struct ask *a, struct span content,
                struct span thinking, const struct totals *t)
 {
-	if (a->kind == ASK_V1_CHAT) {
+	if (voice_of(a->kind)) {
 		put_v1_whole(b, a, content, t);
 		return;
 	}
@@ -274,15 +218,40 @@ void put_whole(struct buf *b, const struct ask *a, struct span content,
 	put_end(b, a, t);
 }
 
-void put_error(struct buf *b, bool v1, int status, const char *text)
+static const char *anthropic_type(int status)
 {
-	put_s(b, v1 ? "{\"error\":{\"message\":" : "{\"error\":");
+	switch (status) {
+	case 400: return "invalid_request_error";
+	case 401: return "authentication_error";
+	case 403: return "permission_error";
+	case 404: return "not_found_error";
+	case 429: return "rate_limit_error";
+	case 503: return "overloaded_error";
+	default: return "api_error";
+	}
+}
+
+static const char *openai_type(int status)
+{
+	return status == 400   ? "invalid_request_error"
+	       : status == 404 ? "not_found_error"
+	                       : "api_error";
+}
+
+void put_error(struct buf *b, enum voice voice, int status, const char *text)
+{
+	if (voice == VOICE_ANTHROPIC) {
+		put_f(b, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
+		      anthropic_type(status));
+		put_json(b, span_of(text));
+		put_s(b, "},\"request_id\":\"req_123\"}");
+		return;
+	}
+	put_s(b, voice == VOICE_OPENAI ? "{\"error\":{\"message\":" : "{\"error\":");
 	put_json(b, span_of(text));
-	if (v1)
+	if (voice == VOICE_OPENAI)
 		put_f(b, ",\"type\":\"%s\",\"param\":null,\"code\":null}",
-		      status == 400   ? "invalid_request_error"
-		      : status == 404 ? "not_found_error"
-		                      : "api_error");
+		      openai_type(status));
 	put_s(b, "}");
 }
 

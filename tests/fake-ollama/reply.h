@@ -36,10 +36,14 @@ struct totals {
 	const char *reason; /* "stop", "length"; NULL: it ends without being done */
 };
 
-/* One line of a stream: NDJSON with its newline, or an SSE event. */
-void put_part(struct buf *b, const struct ask *a, struct span text, bool thinking);
-/* The last of a stream: with the totals, for /v1 with usage and [DONE]. */
-void put_last(struct buf *b, const struct ask *a, const struct totals *t);
+/* One line of a stream: NDJSON with its newline, or an event; `first`: with
+ * what the API says before all parts. */
+void put_part(struct buf *b, const struct ask *a, struct span text, bool thinking,
+              bool first);
+/* The last of a stream: with the totals, and what the API says at its end.
+ * `content` is all that the parts said. */
+void put_last(struct buf *b, const struct ask *a, struct span content,
+              const struct totals *t);
 /* All of it at once. */
 void put_whole(struct buf *b, const struct ask *a, struct span content,
                struct span thinking, const struct totals *t);
@@ -50,11 +54,12 @@ void put_idle(struct buf *b, const struct ask *a, const char *reason);
 void put_embeddings(struct buf *b, const struct ask *a, const struct model *m,
                     const struct totals *t);
 
-/* {"error":"…"}, or OpenAI's shape for that status. No newline. */
-void put_error(struct buf *b, bool v1, int status, const char *text);
-/* What /v1's stream makes of an error in the middle: an empty chunk. */
-void put_v1_nothing(struct buf *b);
+/* How an error is worded. */
+enum voice { VOICE_OLLAMA, VOICE_OPENAI, VOICE_ANTHROPIC };
 
-bool ask_is_v1(const struct ask *a);
+enum voice voice_of(enum ask_kind kind);
+
+/* {"error":"…"}, or OpenAI's or Anthropic's shape for that status. No newline. */
+void put_error(struct buf *b, enum voice voice, int status, const char *text);
 
 #endif

@@ -16,6 +16,7 @@
 #include "loop.h"
 #include "reply.h"
 #include "text.h"
+#include "v1.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,6 +44,12 @@ struct task {
 	int64_t lines;
 	bool generating; /* counted in counted.running */
 };
+
+static bool is_embed(const struct task *t)
+{
+	return t->ask.kind == ASK_EMBED || t->ask.kind == ASK_EMBEDDINGS ||
+	       t->ask.kind == ASK_V1_EMBED;
+}
 
 static void finish(struct task *t, const char *how, bool leak)
 {
@@ -81,10 +88,8 @@ static struct span line_of(struct task *t)
 /* An error before any line. `early`: the handler has not begun to stream. */
 static void fail(struct task *t, int status, const char *text, bool early)
 {
-	bool v1 = ask_is_v1(&t->ask);
-	bool streams =
-	    t->ask.stream && (t->ask.kind == ASK_CHAT || t->ask.kind == ASK_GENERATE ||
-	                      t->ask.kind == ASK_V1_CHAT);
+	enum voice v1 = voice_of(t->ask.kind);
+	bool streams = t->ask.stream && !is_embed(t);
 
 	buf_clear(&t->line);
 	put_error(&t->line, v1, status, text);
@@ -128,28 +133,34 @@ static struct totals totals_of(const struct task *t)
 
 static const char *stream_type(const struct task *t)
 {
-	return t->ask.kind == ASK_V1_CHAT ? "text/event-stream"
-	                                  : "application/x-ndjson";
+	return voice_of(t->ask.kind) ? "text/event-stream" : "application/x-ndjson";
 }
 
 /* --- the end of a generation, one way or the other ------------------------- */
 
-/* The reply as one body. `reason` NULL: it never got to its end. */
-static void gather(struct task *t, bool whole)
+/* What has been said so far, in two buffers made here. */
+static void collect(struct task *t, struct buf *content, struct buf *thinking)
 {
-	struct totals sum = totals_of(t);
 	struct speech again;
-	struct buf content, thinking;
 	bool thought;
 
-	if (!whole)
-		sum.reason = NULL;
-	buf_init(&content, TEXT_MAX);
-	buf_init(&thinking, TEXT_MAX);
+	buf_init(content, TEXT_MAX);
+	buf_init(thinking, TEXT_MAX);
 	speech_begin(&again, &t->ask, t->model);
 	for (int64_t i = 0; i < t->lines && speech_next(&again, &t->token, &thought);
 	     i++)
-		put(thought ? &thinking : &content, t->token.p, t->token.len);
+		put(thought ? thinking : content, t->token.p, t->token.len);
+}
+
+/* The reply as one body. Not `whole`: it never got to its end. */
+static void gather(struct task *t, bool whole)
+{
+	struct totals sum = totals_of(t);
+	struct buf content, thinking;
+
+	if (!whole)
+		sum.reason = NULL;
+	collect(t, &content, &thinking);
 	buf_clear(&t->line);
 	put_whole(&t->line, &t->ask, (struct span){ content.p, content.len },
 	          (struct span){ thinking.p, thinking.len }, &sum);
@@ -159,16 +170,20 @@ static void gather(struct task *t, bool whole)
 
 static const char *body_type(const struct task *t)
 {
-	return ask_is_v1(&t->ask) ? JSON_PLAIN : JSON_UTF8;
+	return voice_of(t->ask.kind) ? JSON_PLAIN : JSON_UTF8;
 }
 
 static void complete(struct task *t)
 {
 	struct totals sum = totals_of(t);
+	struct buf content, thinking;
 
 	if (t->ask.stream) {
+		collect(t, &content, &thinking);
 		buf_clear(&t->line);
-		put_last(&t->line, &t->ask, &sum);
+		put_last(&t->line, &t->ask, (struct span){ content.p, content.len }, &sum);
+		buf_done(&content);
+		buf_done(&thinking);
 		http_line(t->conn, line_of(t));
 		http_end(t->conn);
 	} else {
@@ -188,13 +203,14 @@ static void break_with_error(struct task *t)
 		return;
 	}
 	buf_clear(&t->line);
-	if (t->ask.kind == ASK_V1_CHAT) {
-		put_v1_nothing(&t->line);
+	if (voice_of(t->ask.kind)) {
+		put_v1_nothing(&t->line, &t->ask);
 	} else {
-		put_error(&t->line, false, status, text);
+		put_error(&t->line, VOICE_OLLAMA, status, text);
 		put_s(&t->line, "\n");
 	}
-	http_line(t->conn, line_of(t));
+	if (t->line.len)
+		http_line(t->conn, line_of(t));
 	http_end(t->conn);
 	finish(t, "error", false);
 }
@@ -266,7 +282,7 @@ static void say(struct task *t, bool thinking)
 		return;
 	buf_clear(&t->line);
 	put_part(&t->line, &t->ask, (struct span){ t->token.p, t->token.len },
-	         thinking);
+	         thinking, t->lines == 1);
 	http_line(t->conn, line_of(t));
 }
 
@@ -307,12 +323,6 @@ void task_drained(void *work)
 
 	if (t->generating && t->lines && !t->timer.slot)
 		speak(t);
-}
-
-static bool is_embed(const struct task *t)
-{
-	return t->ask.kind == ASK_EMBED || t->ask.kind == ASK_EMBEDDINGS ||
-	       t->ask.kind == ASK_V1_EMBED;
 }
 
 /* What an embedding comes to once its time has passed. */
@@ -500,7 +510,7 @@ static bool unload_form(struct task *t)
 	const struct model *m = t->model;
 
 	if (t->ask.has_work || !t->ask.has_keep || t->ask.keep_ns ||
-	    t->ask.kind == ASK_V1_CHAT)
+	    voice_of(t->ask.kind))
 		return false;
 	put_idle(&t->line, &t->ask, "unload");
 	http_reply(t->conn, 200, JSON_UTF8, line_of(t));
@@ -512,7 +522,7 @@ static bool unload_form(struct task *t)
 /* An error of /v1's own middleware: its shape, but no newline. */
 static bool refuse_v1(struct task *t, const char *text)
 {
-	put_error(&t->line, true, 400, text);
+	put_error(&t->line, voice_of(t->ask.kind), 400, text);
 	http_reply(t->conn, 400, JSON_UTF8, line_of(t));
 	finish(t, "error", false);
 	return false;
@@ -525,6 +535,10 @@ static bool check(struct task *t)
 
 	if (a->kind == ASK_V1_CHAT && !a->has_work)
 		return refuse_v1(t, "[] is too short - 'messages'");
+	if (a->kind == ASK_V1_MESSAGE && a->num_predict <= 0)
+		return refuse_v1(t, "max_tokens is required and must be positive");
+	if (a->kind == ASK_V1_MESSAGE && !a->has_work)
+		return refuse_v1(t, "messages is required");
 	if (a->bad_input)
 		return a->kind == ASK_V1_EMBED ? refuse_v1(t, "invalid input")
 		                               : refuse(t, 400, "invalid input type", "");
@@ -598,7 +612,7 @@ void task_gone(struct http_conn *c, void *work, bool reset)
 		http_end(c);
 	} else if (!reset) {
 		buf_clear(&t->line);
-		put_error(&t->line, ask_is_v1(&t->ask), 499, CANCELED_TEXT);
+		put_error(&t->line, voice_of(t->ask.kind), 499, CANCELED_TEXT);
 		http_reply(c, 499, JSON_UTF8, line_of(t));
 	}
 	finish(t, "gone", leak);

@@ -946,6 +946,82 @@ def test_a_v1_error_in_the_middle_is_an_empty_chunk_without_done(fake):
     assert last["choices"][0]["delta"]["content"] == "" and last["model"] == ""
 
 
+def events(a):
+    """(name, data) of each event; the name is None where it has none."""
+    assert a.text.endswith("\n\n")
+    found = []
+    for block in a.text.split("\n\n")[:-1]:
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        found.append((fields.get("event"), fields["data"]))
+    return found
+
+
+def test_v1_completions_are_texts(fake):
+    ask = {"model": "tiny", "prompt": "echo a b"}
+    a = fake.post("/v1/completions", ask)
+    assert (a.status, a.type, a.text[-1]) == (200, "application/json", "\n")
+    assert a.json["object"] == "text_completion" and a.json["choices"][0]["text"] == "a b"
+    assert a.json["usage"]["completion_tokens"] == 2
+    a = fake.post("/v1/completions", {**ask, "stream": True})
+    assert a.type == "text/event-stream"
+    said = events(a)
+    assert [json.loads(d)["choices"][0]["text"] for _, d in said[:-1]] == ["a", " b", ""]
+    assert said[-1] == (None, "[DONE]")
+
+
+def test_v1_responses_are_named_events_up_to_completed(fake):
+    for question in ("echo a b", [{"role": "user", "content": "echo a b"}]):
+        ask = {"model": "tiny", "input": question}
+        a = fake.post("/v1/responses", ask)
+        assert (a.status, a.type, a.text[-1]) == (200, "application/json", "\n")
+        assert a.json["output"][0]["content"][0]["text"] == "a b"
+        assert a.json["usage"]["output_tokens"] == 2
+    a = fake.post("/v1/responses", {**ask, "stream": True})
+    assert a.type == "text/event-stream"
+    said = [(name, json.loads(data)) for name, data in events(a)]
+    assert all(name == data["type"] for name, data in said)
+    assert said[0][0] == "response.created" and said[-1][0] == "response.completed"
+    assert [d["delta"] for n, d in said if n == "response.output_text.delta"] == ["a", " b"]
+    assert said[-1][1]["response"]["usage"]["output_tokens"] == 2
+
+
+def messages(fake, **body):
+    return fake.post("/v1/messages", {
+        "model": "tiny", "max_tokens": 100,
+        "messages": [{"role": "user", "content": "echo a b"}], **body})
+
+
+def test_v1_messages_speak_anthropic(fake):
+    a = messages(fake)
+    assert (a.status, a.type, a.text[-1]) == (200, "application/json", "\n")
+    assert a.json["content"][0]["text"] == "a b" and a.json["stop_reason"] == "end_turn"
+    assert a.json["usage"]["output_tokens"] == 2
+    a = messages(fake, stream=True, max_tokens=1)
+    assert a.type == "text/event-stream"
+    said = [(name, json.loads(data)) for name, data in events(a)]
+    assert all(name == data["type"] for name, data in said)
+    assert said[0][0] == "message_start" and said[-1][0] == "message_stop"
+    assert [d["delta"]["text"] for n, d in said if n == "content_block_delta"] == ["a"]
+    assert said[-2][1]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_v1_messages_err_in_anthropics_shape(fake):
+    a = messages(fake, model="nope")
+    assert (a.status, a.type) == (404, "application/json")
+    assert a.json["type"] == "error" and a.json["error"]["type"] == "not_found_error"
+    assert messages(fake, max_tokens=0).json["error"]["type"] == "invalid_request_error"
+    fake.set(busy=True)
+    assert messages(fake).json["error"]["type"] == "overloaded_error"
+
+
+@pytest.mark.parametrize("path, last", [("/v1/responses", "response.completed"),
+                                        ("/v1/messages", "message_stop")])
+def test_named_events_that_break_off_lack_their_last(fake, path, last):
+    a = fake.post(path, {"model": "tiny", "stream": True, "max_tokens": 9, "input": "echo a b",
+                         "messages": [{"content": "echo a b"}], "options": {"fake_error_at": 1}})
+    assert a.status == 200 and last not in a.text
+
+
 def test_v1_embeddings_are_a_list(fake):
     a = fake.post("/v1/embeddings", {"model": "all-minilm", "input": ["a", "b"]})
     assert a.json["object"] == "list" and [d["index"] for d in a.json["data"]] == [0, 1]

@@ -79,6 +79,8 @@ static void the_defaults_are_the_contracts(void)
 	CHECK_INT(c.max_queue, 512);
 	CHECK_INT(c.max_jobs, 1000000);
 	CHECK_INT(c.drain_max_wait_ms, 600000);
+	CHECK_INT(c.max_silence_ms, 2 * 60 * 60 * 1000);
+	CHECK_INT(c.target_stall_ms, 15 * 60 * 1000);
 	CHECK_INT(c.max_attempts, 3);
 	CHECK_INT(c.keepalive_ms, 15000);
 	CHECK_INT(c.chat_max_wait_ms, 0);
@@ -120,7 +122,7 @@ static void the_table_explains_every_setting(void)
 {
 	size_t secrets = 0;
 
-	CHECK_INT(conf_help_count(), 31);
+	CHECK_INT(conf_help_count(), 33);
 	for (size_t i = 0; i < conf_help_count(); i++) {
 		struct conf_help h = conf_help(i);
 
@@ -210,6 +212,15 @@ static const struct {
 	{ "FOREMAN_RETENTION=3651d", false },
 	{ "FOREMAN_RETENTION=99999999999999999d", false },
 	{ "FOREMAN_DRAIN_MAX_WAIT=250ms", true },
+	{ "FOREMAN_MAX_SILENCE=0", true },
+	{ "FOREMAN_MAX_SILENCE=1s", true },
+	{ "FOREMAN_MAX_SILENCE=999ms", false },
+	{ "FOREMAN_MAX_SILENCE=30d", true },
+	{ "FOREMAN_MAX_SILENCE=31d", false },
+	{ "FOREMAN_TARGET_STALL=0", true },
+	{ "FOREMAN_TARGET_STALL=1s", true },
+	{ "FOREMAN_TARGET_STALL=999ms", false },
+	{ "FOREMAN_TARGET_STALL=31d", false },
 	{ "FOREMAN_CHAT_MAX_WAIT=2h", true },
 
 	{ "FOREMAN_MAX_BODY=512K", true },

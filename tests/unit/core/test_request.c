@@ -53,6 +53,25 @@ static void other_paths_are_no_endpoints(void)
 	}
 }
 
+static void under_v1_only_the_model_shapes_a_load(void)
+{
+	static const enum endpoint endpoints[] = {
+		ENDPOINT_V1_CHAT, ENDPOINT_V1_COMPLETIONS, ENDPOINT_V1_RESPONSES,
+		ENDPOINT_V1_MESSAGES, ENDPOINT_V1_EMBEDDINGS,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+		struct request r;
+
+		REQUIRE(read_as(endpoints[i],
+		                "{\"model\":\"M\",\"options\":{\"num_ctx\":8192},"
+		                "\"shift\":false}",
+		                &r) == ERR_OK);
+		CHECK_STR(r.load_key, "m:latest");
+		request_done(&r);
+	}
+}
+
 static void a_plain_chat_is_read(void)
 {
 	struct request r;
@@ -195,6 +214,13 @@ static const struct {
 	{ ENDPOINT_V1_CHAT, "{\"stream\":true}", STREAM_TRUE, true },
 	{ ENDPOINT_V1_CHAT, "{\"stream\":null}", STREAM_FALSE, false },
 	{ ENDPOINT_V1_CHAT, "{\"stream\":true,\"stream\":null}", STREAM_TRUE, true },
+	{ ENDPOINT_V1_COMPLETIONS, "{}", STREAM_ABSENT, false },
+	{ ENDPOINT_V1_COMPLETIONS, "{\"stream\":true}", STREAM_TRUE, true },
+	{ ENDPOINT_V1_RESPONSES, "{\"stream\":true}", STREAM_TRUE, true },
+	{ ENDPOINT_V1_RESPONSES, "{\"stream\":null}", STREAM_FALSE, false },
+	{ ENDPOINT_V1_MESSAGES, "{\"stream\":true}", STREAM_TRUE, true },
+	{ ENDPOINT_V1_MESSAGES, "{\"stream\":false}", STREAM_FALSE, false },
+	{ ENDPOINT_V1_EMBEDDINGS, "{\"stream\":true}", STREAM_FALSE, false },
 	{ ENDPOINT_EMBED, "{}", STREAM_ABSENT, false },
 	{ ENDPOINT_EMBED, "{\"stream\":true}", STREAM_FALSE, false },
 	{ ENDPOINT_EMBEDDINGS, "{\"stream\":\"no\"}", STREAM_FALSE, false },
@@ -291,6 +317,11 @@ static const struct {
 	{ ENDPOINT_V1_CHAT, "{\"keep_alive\":0}", false, false },
 	{ ENDPOINT_V1_CHAT, "{\"keep_alive\":true,\"options\":7,\"shift\":8}", false,
 	  false },
+	/* what else stands there under /v1 is not looked at at all */
+	{ ENDPOINT_V1_COMPLETIONS, "{\"prompt\":[1],\"keep_alive\":0}", false, false },
+	{ ENDPOINT_V1_RESPONSES, "{\"input\":7,\"keep_alive\":0}", false, false },
+	{ ENDPOINT_V1_MESSAGES, "{\"messages\":\"x\",\"keep_alive\":0}", false, false },
+	{ ENDPOINT_V1_EMBEDDINGS, "{\"input\":[[1]],\"keep_alive\":0}", false, false },
 };
 
 static void work_and_unload_are_told_by_endpoint(void)
@@ -406,6 +437,10 @@ static void what_the_target_would_refuse_is_refused(void)
 		{ ENDPOINT_CHAT, "{\"model\":\"m\",\"stream\":\"no\"}" },
 		{ ENDPOINT_CHAT, "{\"model\":\"m\",\"stream\":1}" },
 		{ ENDPOINT_V1_CHAT, "{\"model\":\"m\",\"stream\":1}" },
+		{ ENDPOINT_V1_COMPLETIONS, "{\"model\":\"m\",\"stream\":1}" },
+		{ ENDPOINT_V1_RESPONSES, "{\"model\":7}" },
+		{ ENDPOINT_V1_MESSAGES, "{\"model\":\"m\",\"stream\":\"yes\"}" },
+		{ ENDPOINT_V1_EMBEDDINGS, "{\"model\":[]}" },
 		{ ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":\"x\"}" },
 		{ ENDPOINT_CHAT, "{\"model\":\"m\",\"messages\":{}}" },
 		{ ENDPOINT_GENERATE, "{\"model\":\"m\",\"prompt\":[]}" },
@@ -530,6 +565,7 @@ int main(void)
 	static const struct t_case cases[] = {
 		T(every_endpoint_has_one_path),
 		T(other_paths_are_no_endpoints),
+		T(under_v1_only_the_model_shapes_a_load),
 		T(a_plain_chat_is_read),
 		T(the_model_is_found_as_go_would),
 		T(keys_fold_the_two_letters_outside_ascii),

@@ -212,6 +212,67 @@ static void a_request_is_read_and_answered(void)
 	buf_done(&b);
 }
 
+/* Read in pieces of `max`; the bytes, or "!" where it was cut short. */
+static const char *read_pieces(const struct ask *ask, size_t max)
+{
+	static char text[64];
+	struct fcgx *r;
+	size_t len = 0, got = 1;
+	int fd = send_ask(ask);
+	enum err e = ERR_OK;
+
+	if (fcgx_accept(listening, &r))
+		abort();
+	while (!e && got) {
+		e = fcgx_read(r, text + len, max, &got);
+		len += e ? 0 : got;
+	}
+	text[len] = '\0';
+	fcgx_finish(r);
+	fd_close(&fd);
+	return e ? "!" : text;
+}
+
+static void a_body_can_be_read_in_pieces(void)
+{
+	static const char *const chunked[] = { "REQUEST_METHOD=POST",
+		                                   "CONTENT_LENGTH=-1", NULL };
+	static const char *const longer[] = { "REQUEST_METHOD=POST",
+		                                  "CONTENT_LENGTH=12", NULL };
+	const struct ask whole = { post, "hello world", 11, false, false };
+
+	for (size_t max = 1; max <= 12; max++)
+		CHECK_STR(read_pieces(&whole, max), "hello world");
+	CHECK_STR(read_pieces(&(struct ask){ chunked, "hello", 5, false, false }, 4),
+	          "hello");
+	CHECK_STR(read_pieces(&(struct ask){ chunked, "", 0, false, false }, 4), "");
+	CHECK_STR(read_pieces(&(struct ask){ post, "hello", 5, true, false }, 4), "!");
+	CHECK_STR(read_pieces(&(struct ask){ post, "hello", 5, false, true }, 4), "!");
+	CHECK_STR(read_pieces(&(struct ask){ longer, whole.body, 11, false, false }, 4),
+	          "!");
+}
+
+static void the_length_is_known_or_not(void)
+{
+	static const struct {
+		const char *param;
+		int64_t want;
+	} rows[] = { { "CONTENT_LENGTH=11", 11 }, { "CONTENT_LENGTH=0", 0 },
+		         { "CONTENT_LENGTH=-1", -1 }, { "CONTENT_LENGTH=", -1 },
+		         { "X=1", -1 }, { "CONTENT_LENGTH=18446744073709551615", -1 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *const params[] = { "REQUEST_METHOD=POST", rows[i].param, NULL };
+		int fd = send_ask(&(struct ask){ params, "", 0, false, false });
+		struct fcgx *r;
+
+		REQUIRE(fcgx_accept(listening, &r) == ERR_OK);
+		CHECK_INT(fcgx_length(r), rows[i].want);
+		fcgx_finish(r);
+		fd_close(&fd);
+	}
+}
+
 static void requests_wait_their_turn_in_the_backlog(void)
 {
 	const struct ask ask = { post, "hello world", 11, false, false };
@@ -586,6 +647,8 @@ int main(void)
 		T(the_library_leaves_no_signal_handlers),
 		T(an_empty_line_is_an_answer),
 		T(a_request_is_read_and_answered),
+		T(a_body_can_be_read_in_pieces),
+		T(the_length_is_known_or_not),
 		T(requests_wait_their_turn_in_the_backlog),
 		T(a_request_without_parameters_has_none),
 		T(what_is_no_whole_request_is_closed),

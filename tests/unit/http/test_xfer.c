@@ -67,6 +67,9 @@ static size_t whole(struct buf *b)
 
 	if (!end)
 		return 0;
+	if (memmem(text, (size_t)(end - text), "chunked", 7))
+		return memmem(end, b->len - (size_t)(end - text), "\r\n0\r\n\r\n", 7)
+		           ? b->len : b->len + 1;
 	length = strcasestr(text, "\r\nContent-Length: ");
 	return (size_t)(end + 4 - text) +
 	       (length && length < end ? (size_t)atoi(length + 18) : 0);
@@ -664,6 +667,115 @@ static void a_large_body_with_every_byte_arrives_whole(void)
 	server_done(&s);
 }
 
+/* A body of `left` bytes in pieces, that fails at its end if told to. */
+struct source {
+	struct client c;           /* first: what the other callbacks get */
+	size_t left;
+	bool fails;
+};
+
+static int64_t on_upload(void *arg, void *to, size_t max)
+{
+	struct source *s = arg;
+	size_t n = s->left < max ? s->left : max;
+
+	if (!s->left && s->fails)
+		return -1;
+	memset(to, 'u', n);
+	s->left -= n;
+	return (int64_t)n;
+}
+
+static void a_body_that_is_not_held_is_sent_piece_by_piece(void)
+{
+	enum { SIZE = 3000000 };
+	struct xfer_line *line = xfer_line_new();
+	struct server s;
+	struct source src = { .left = SIZE };
+	struct xfer_ask ask = { .method = "DELETE", .url = s.url, .connect_ms = 5000,
+		                    .upload = on_upload, .upload_size = SIZE };
+
+	REQUIRE(line && server_listen(&s));
+	client_init(&src.c);
+	REQUIRE(server_run(&s, &fine));
+	xfer_call(line, &ask, &calls, &src, &src.c.result);
+	server_join(&s);
+	CHECK_INT(src.c.result.outcome, XFER_OK);
+	REQUIRE(s.request.len > SIZE);
+	CHECK(memcmp(s.request.p, "DELETE ", 7) == 0);
+	CHECK(memmem(s.request.p, 500, "Content-Length: 3000000\r\n", 25) != NULL);
+	CHECK_INT(s.request.p[s.request.len - SIZE], 'u');
+	CHECK_INT(s.request.p[s.request.len - SIZE - 1], '\n');
+	client_done(&src.c);
+	xfer_line_free(line);
+	server_done(&s);
+}
+
+static void a_body_of_unknown_length_goes_in_chunks(void)
+{
+	struct xfer_line *line = xfer_line_new();
+	struct server s;
+	struct source src = { .left = 5 };
+	struct xfer_ask ask = { .method = "POST", .url = s.url, .connect_ms = 5000,
+		                    .upload = on_upload, .upload_size = -1 };
+
+	REQUIRE(line && server_listen(&s));
+	client_init(&src.c);
+	REQUIRE(server_run(&s, &fine));
+	xfer_call(line, &ask, &calls, &src, &src.c.result);
+	server_join(&s);
+	CHECK_INT(src.c.result.outcome, XFER_OK);
+	CHECK(strstr(buf_str(&s.request), "\r\nTransfer-Encoding: chunked\r\n"));
+	CHECK(strstr(buf_str(&s.request), "\r\n\r\n5\r\nuuuuu\r\n0\r\n\r\n") != NULL);
+	CHECK(!strcasestr(buf_str(&s.request), "Content-Length"));
+	client_done(&src.c);
+	xfer_line_free(line);
+	server_done(&s);
+}
+
+static void a_body_that_fails_ends_its_exchange(void)
+{
+	struct xfer_line *line = xfer_line_new();
+	struct server s;
+	struct source src = { .left = 5, .fails = true };
+	struct xfer_ask ask = { .method = "POST", .url = s.url, .connect_ms = 5000,
+		                    .upload = on_upload, .upload_size = 10 };
+
+	REQUIRE(line && server_listen(&s));
+	client_init(&src.c);
+	REQUIRE(server_run(&s, &fine));
+	xfer_call(line, &ask, &calls, &src, &src.c.result);
+	server_join_idle(&s);
+	CHECK_INT(src.c.result.outcome, XFER_STOPPED);
+	CHECK_INT(src.c.heads, 0);
+	client_done(&src.c);
+	xfer_line_free(line);
+	server_done(&s);
+}
+
+static void header_lines_are_headers_like_the_others(void)
+{
+	static const char *const headers[] = { "X: 1", NULL };
+	struct server s;
+	struct xfer_ask ask = { .method = "POST", .url = s.url, .connect_ms = 5000,
+		                    .headers = headers, .body = SPAN_LIT("{}"),
+		                    .header_lines = SPAN_LIT("Y: 2\nuser-agent: z\n") };
+
+	REQUIRE(server_listen(&s));
+	for (int mode = 0; mode < MODES; mode++) {
+		struct client c;
+
+		client_init(&c);
+		REQUIRE(server_run(&s, &fine));
+		run((enum mode)mode, &ask, &c);
+		server_join(&s);
+		CHECK(strstr(buf_str(&s.request), "\r\nX: 1\r\nY: 2\r\nuser-agent: z\r\n"));
+		CHECK(!strstr(buf_str(&s.request), "foreman/"));
+		client_done(&c);
+	}
+	server_done(&s);
+}
+
 static void what_cannot_be_asked_is_refused(void)
 {
 	static const struct {
@@ -1068,6 +1180,10 @@ int main(void)
 		T(a_content_type_is_told_if_it_fits),
 		T(a_request_says_what_was_asked_and_nothing_else),
 		T(a_large_body_with_every_byte_arrives_whole),
+		T(a_body_that_is_not_held_is_sent_piece_by_piece),
+		T(a_body_of_unknown_length_goes_in_chunks),
+		T(a_body_that_fails_ends_its_exchange),
+		T(header_lines_are_headers_like_the_others),
 		T(what_cannot_be_asked_is_refused),
 		T(no_other_protocol_is_spoken),
 		T(a_line_asks_again_on_a_fresh_connection),

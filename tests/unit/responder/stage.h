@@ -481,14 +481,13 @@ static inline void stage_run_job(int64_t seq, const char *type,
 	int64_t now = clock_wall_ms();
 	struct errtext why;
 	struct job job;
-	char *body;
-	size_t len;
+	struct queue_input in = { 0 };
 
-	STAGE_MUST(!queue_claim(stage.worker_db, seq, now, &job, &body, &len, &why));
+	STAGE_MUST(!queue_claim(stage.worker_db, seq, now, &job, &in, &why));
 	STAGE_MUST(!queue_working(stage.worker_db, &job, now, &why));
 	STAGE_MUST(!queue_done(stage.worker_db, &job, &result, now, &why));
 	job_done(&job);
-	free(body);
+	free(in.body);
 }
 
 #endif

@@ -115,6 +115,103 @@ static void a_generate_waits(void)
 	stage_down();
 }
 
+static void everything_of_the_kind_under_v1_waits(void)
+{
+	static const char *const paths[] = { "/v1/chat/completions", "/v1/completions",
+		                                 "/v1/responses", "/v1/messages" };
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		stage_up(NULL);
+		if (!CHECK(waits(paths[i], "{\"model\":\"m\"}")))
+			printf("# %s\n", paths[i]);
+		stage_down();
+	}
+}
+
+static void a_full_line_is_told_in_the_familys_shape(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MAX_QUEUE=1", NULL);
+	CHECK(waits("/v1/messages", CHAT));
+	a = stage_ask("POST", "/v1/chat/completions", NULL, CHAT);
+	CHECK_INT(a.status, 503);
+	CHECK(strstr(a.body, "{\"error\":{\"message\":\"server busy") == a.body);
+	a = stage_ask("POST", "/v1/messages", NULL, CHAT);
+	CHECK_INT(a.status, 503);
+	CHECK(strstr(a.body, "{\"type\":\"error\",\"error\":{\"type\":"
+	                     "\"overloaded_error\"") == a.body);
+	stage_down();
+}
+
+static void a_client_that_waits_is_stored_with_its_harmless_headers(void)
+{
+	struct queue_input in = { 0 };
+	struct job job;
+
+	stage_up(NULL);
+	stage.web = stage_send("POST", "/api/chat",
+	                       "HTTP_CONTENT_TYPE=application/json\n"
+	                       "HTTP_USER_AGENT=u/1\nHTTP_ACCEPT=a/b\n"
+	                       "HTTP_ANTHROPIC_VERSION=1\nHTTP_AUTHORIZATION=Bearer x\n"
+	                       "HTTP_COOKIE=c\nHTTP_OPENAI_BETA=\n"
+	                       "CONTENT_TYPE=invented\nHTTP_ORIGIN=http://o\n"
+	                       "HTTP_HOST=h", CHAT, true);
+	REQUIRE(queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &in, NULL) ==
+	        ERR_OK);
+	CHECK_STR(in.headers, "Accept: a/b\nContent-Type: application/json\n"
+	                      "User-Agent: u/1\nOrigin: http://o\n"
+	                      "Anthropic-Version: 1\n");
+	free(in.body);
+	free(in.headers);
+	job_done(&job);
+	stage_down();
+}
+
+static void our_own_origin_is_kept_from_the_target(void)
+{
+	struct queue_input in = { 0 };
+	struct job job;
+
+	stage_up(NULL);
+	stage.web = stage_send("POST", "/api/chat",
+	                       "HTTP_ORIGIN=https://h:8080\nHTTP_HOST=h:8080", CHAT,
+	                       true);
+	REQUIRE(queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &in, NULL) ==
+	        ERR_OK);
+	CHECK_STR(in.headers, NULL);
+	free(in.body);
+	free(in.headers);
+	job_done(&job);
+	stage_down();
+}
+
+/* Headers of so many bytes as lines, in one of them. */
+static int asked_with_headers(size_t bytes)
+{
+	static const char name[] = "HTTP_ACCEPT=";
+	size_t value = bytes - strlen("Accept: \n");
+	char *text = malloc(sizeof(name) + value);
+	struct said a;
+
+	memcpy(text, name, sizeof(name));
+	memset(text + sizeof(name) - 1, 'x', value);
+	text[sizeof(name) - 1 + value] = '\0';
+	a = stage_ask("POST", "/api/chat", text, "{}");
+	free(text);
+	return a.status;
+}
+
+static void headers_are_taken_up_to_the_limit(void)
+{
+	stage_up(NULL);
+	stage_target_says(REPLY);
+	CHECK_INT(asked_with_headers(LIMIT_REQUEST_HEADERS), 200);
+	CHECK_INT(asked_with_headers(LIMIT_REQUEST_HEADERS + 1), 431);
+	CHECK(nothing_is_queued());
+	stage_down();
+}
+
 static void a_load_without_work_waits_as_it_needs_the_slot(void)
 {
 	stage_up(NULL);
@@ -183,6 +280,7 @@ static void without_an_embedder_every_embedding_goes_straight_on(void)
 	stage_up(NULL);
 	CHECK(is_passed_on("/api/embed", "{\"model\":\"e\",\"input\":\"x\"}"));
 	CHECK(is_passed_on("/api/embeddings", "{\"model\":\"e\",\"prompt\":\"x\"}"));
+	CHECK(is_passed_on("/v1/embeddings", "{\"model\":\"e\",\"input\":\"x\"}"));
 	stage_down();
 }
 
@@ -194,6 +292,7 @@ static void the_resident_embedder_goes_straight_on(void)
 	                                    .embed_ready = true });
 	CHECK(is_passed_on("/api/embed", "{\"model\":\"E:latest\",\"input\":\"x\"}"));
 	CHECK(is_passed_on("/api/embed", "{"));
+	CHECK(is_passed_on("/v1/embeddings", "{\"model\":\"e\",\"input\":\"x\"}"));
 	stage_down();
 }
 
@@ -220,6 +319,11 @@ int main(void)
 		T(a_chat_attaches_and_only_then_is_a_job_and_a_nudge),
 		T(without_a_worker_it_waits_all_the_same),
 		T(a_generate_waits),
+		T(everything_of_the_kind_under_v1_waits),
+		T(a_full_line_is_told_in_the_familys_shape),
+		T(a_client_that_waits_is_stored_with_its_harmless_headers),
+		T(our_own_origin_is_kept_from_the_target),
+		T(headers_are_taken_up_to_the_limit),
 		T(a_load_without_work_waits_as_it_needs_the_slot),
 		T(a_full_line_is_refused_in_ollamas_words_and_stores_nothing),
 		T(what_the_target_cannot_parse_it_answers_itself),

@@ -249,21 +249,24 @@ static bool worker_sees_eof(void)
 
 /* --- a guest -------------------------------------------------------------- */
 
-static void enter(int relay, bool ndjson)
+static void enter_ticket(struct lot_ticket ticket)
 {
-	struct lot_ticket ticket = { .fcgi_id = 1,
-		                         .relay = relay,
-		                         .id = ID,
-		                         .family = FAMILY_OLLAMA,
-		                         .ndjson = ndjson };
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		abort();
+	ticket.fcgi_id = 1;
+	str_copy(ticket.id, sizeof(ticket.id), ID);
 	ticket.fd = pair[0];
 	b.client = pair[1];
 	yard_enter(&b.yard, &ticket);
 	turn();
+}
+
+static void enter(int relay, bool ndjson)
+{
+	enter_ticket((struct lot_ticket){ .relay = relay, .family = FAMILY_OLLAMA,
+	                                  .ndjson = ndjson });
 }
 
 /* A guest that was attached before it was parked, as chat.c does it. */
@@ -278,7 +281,20 @@ static void enter_attached(bool ndjson)
 	say_hello(FRAME_VERSION);
 }
 
-/* --- streaming ------------------------------------------------------------ */
+/* One that waits for events, attached. */
+static void enter_for_events(enum family family)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	b.worker = pair[1];
+	enter_ticket((struct lot_ticket){ .relay = pair[0], .family = family,
+	                                  .events = true });
+	say_hello(FRAME_VERSION);
+}
+
+/* --- streaming -------------------------------------------------------------------- */
 
 static void the_head_is_the_targets_with_the_job_and_its_times(void)
 {
@@ -423,7 +439,133 @@ static void headers_that_are_none_become_an_error(void)
 	tear_down();
 }
 
-/* --- refusals ------------------------------------------------------------- */
+/* --- events ------------------------------------------------------------------ */
+
+#define EVENTS "Content-Type: text/event-stream\n"
+#define OPENAI_GONE "data: {\"error\":{\"message\":\"gone\"," \
+	"\"type\":\"api_error\",\"param\":null,\"code\":null}}\n\n"
+#define ANTHROPIC_GONE "event: error\ndata: {\"type\":\"error\",\"error\":" \
+	"{\"type\":\"api_error\",\"message\":\"gone\"}}\n\n"
+
+static void events_are_passed_on_as_they_come(void)
+{
+	set_up(0, 0);
+	enter_for_events(FAMILY_OPENAI);
+	say_head(200, EVENTS);
+	client_reads();
+	b.record_count = 0;
+	say_bytes("data: 1\n\ndata: 2\n\n");
+	CHECK_STR(body(), "data: 1\n\ndata: 2\n\n");
+	CHECK_INT(b.record_count, 1);
+	tear_down();
+}
+
+static void who_waits_for_events_gets_four_comments_one_by_one(void)
+{
+	set_up(15000, 0);
+	enter_for_events(FAMILY_OPENAI);
+	pass_ms(15000);
+	CHECK_STR(out(), "Status: 200\r\nContent-Type: text/event-stream\r\n" ID_LINE
+	                 "\r\n:\n\n");
+	for (int i = 0; i < 3; i++)
+		pass_ms(LIMIT_HEARTBEAT_GAP_MS);
+	CHECK_STR(body(), ":\n\n:\n\n:\n\n:\n\n");
+	say_head(200, EVENTS);
+	say_bytes("data: 1\n\n");
+	say_end(FRAME_END_CLEAN, 0, "");
+	CHECK_STR(body(), ":\n\n:\n\n:\n\n:\n\ndata: 1\n\n");
+	CHECK(b.ended);
+	tear_down();
+}
+
+/* What the client reads of events that end badly after `said`. */
+static void broken_events(enum family family, const char *said, const char *want)
+{
+	set_up(0, 0);
+	enter_for_events(family);
+	say_head(200, EVENTS);
+	say_bytes(said);
+	say_end(FRAME_END_ABORTED, 502, "gone");
+	CHECK_STR(body(), want);
+	CHECK(b.ended);
+	tear_down();
+}
+
+static void events_that_break_off_end_with_an_error_event(void)
+{
+	broken_events(FAMILY_OPENAI, "data: 1\n\n", "data: 1\n\n" OPENAI_GONE);
+	broken_events(FAMILY_OPENAI, "data: 1\n", "data: 1\n\n" OPENAI_GONE);
+	broken_events(FAMILY_OPENAI, "data: 1", "data: 1\n\n" OPENAI_GONE);
+	broken_events(FAMILY_OPENAI, "", OPENAI_GONE);
+	broken_events(FAMILY_ANTHROPIC, "data: 1\n\n", "data: 1\n\n" ANTHROPIC_GONE);
+}
+
+static void an_empty_line_is_seen_across_frames(void)
+{
+	set_up(0, 0);
+	enter_for_events(FAMILY_OPENAI);
+	say_head(200, EVENTS);
+	say_bytes("data: 1\n");
+	say_bytes("\n");
+	say_end(FRAME_END_ABORTED, 502, "gone");
+	CHECK_STR(body(), "data: 1\n\n" OPENAI_GONE);
+	tear_down();
+}
+
+static void an_error_behind_comments_is_an_event(void)
+{
+	set_up(15000, 0);
+	enter_for_events(FAMILY_OPENAI);
+	pass_ms(15000);
+	say_head(500, "Content-Type: application/json\n");
+	say_bytes("{\"error\":\n");
+	say_bytes("{}}\n");
+	say_end(FRAME_END_CLEAN, 0, "");
+	CHECK_STR(body(), ":\n\ndata: {\"error\": {}} \n\n");
+	CHECK(b.ended);
+	tear_down();
+
+	set_up(15000, 0);
+	enter_for_events(FAMILY_ANTHROPIC);
+	pass_ms(15000);
+	say_end(FRAME_END_REFUSED, 503, "gone");
+	CHECK_STR(body(), ":\n\nevent: error\ndata: {\"type\":\"error\",\"error\":"
+	                  "{\"type\":\"overloaded_error\",\"message\":\"gone\"}}\n\n");
+	tear_down();
+}
+
+static void who_asked_for_events_and_gets_an_error_gets_its_status(void)
+{
+	set_up(0, 0);
+	enter_for_events(FAMILY_OPENAI);
+	say_head(404, "Content-Type: application/json\n");
+	say_bytes("{}\n");
+	say_end(FRAME_END_CLEAN, 0, "");
+	CHECK(strstr(out(), "Status: 404\r\n") == b.out.p);
+	CHECK_STR(body(), "{}\n");
+	tear_down();
+}
+
+static void who_is_in_doubt_gets_no_keepalive(void)
+{
+	int pair[2];
+
+	set_up(15000, 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	b.worker = pair[1];
+	enter_ticket((struct lot_ticket){ .relay = pair[0], .ndjson = true,
+	                                  .doubtful = true });
+	say_hello(FRAME_VERSION);
+	for (int i = 0; i < 10; i++)
+		pass_ms(15000);
+	CHECK_STR(out(), "");
+	say_head(404, "Content-Type: application/json\n");
+	CHECK(strstr(out(), "Status: 404\r\n") == b.out.p);
+	tear_down();
+}
+
+/* --- refusals ----------------------------------------------------------------------- */
 
 static void a_refusal_is_an_error_with_its_status(void)
 {
@@ -893,6 +1035,13 @@ int main(void)
 		T(many_short_lines_in_one_frame_stay_within_bounds),
 		T(a_frame_that_comes_byte_by_byte_is_one),
 		T(a_parked_client_costs_less_than_16_kb),
+		T(events_are_passed_on_as_they_come),
+		T(who_waits_for_events_gets_four_comments_one_by_one),
+		T(events_that_break_off_end_with_an_error_event),
+		T(an_empty_line_is_seen_across_frames),
+		T(an_error_behind_comments_is_an_event),
+		T(who_asked_for_events_and_gets_an_error_gets_its_status),
+		T(who_is_in_doubt_gets_no_keepalive),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -293,15 +293,13 @@ static void a_running_job_is_asked_to_stop(void)
 	struct said a;
 	struct job job;
 	const char *id;
-	size_t len;
-	char *body;
+	struct queue_input in = { 0 };
 	int relay;
 
 	stage_up(NULL);
 	buf_init(&heard, 1 << 16);
 	id = submit(JOB);
-	STAGE_MUST(
-	    !queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &body, &len, NULL));
+	STAGE_MUST(!queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &in, NULL));
 	a = ask("POST", "/jobs/@/cancel", id);
 	CHECK_INT(a.status, 202);
 	CHECK_STR(member(a.body, "state"), "\"loading\"");
@@ -312,7 +310,7 @@ static void a_running_job_is_asked_to_stop(void)
 	CHECK_STR(f.id, id);
 	close(relay);
 	job_done(&job);
-	free(body);
+	free(in.body);
 	buf_done(&heard);
 	stage_down();
 }

@@ -219,7 +219,66 @@ static void administration_is_refused_unless_allowed(void)
 	stage_down();
 }
 
-static void allowed_administration_is_passed_on_but_for_blobs(void)
+static void events_that_break_off_end_with_an_error_event(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+	                  "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+	a = stage_ask("POST", "/v1/chat/completions", NULL, "{\"model\":\"m:cloud\"}");
+	CHECK_INT(a.status, 200);
+	CHECK_STR(a.body, "data: 1\n\n\n\ndata: {\"error\":{\"message\":"
+	                  "\"foreman: the target went away\",\"type\":\"api_error\","
+	                  "\"param\":null,\"code\":null}}\n\n");
+	a = stage_ask("POST", "/v1/messages", NULL, "{\"model\":\"m:cloud\"}");
+	CHECK(strstr(a.body, "\n\nevent: error\ndata: {\"type\":\"error\"") != NULL);
+	stage_down();
+}
+
+static void a_model_is_asked_for_by_its_name(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+	a = stage_ask("GET", "/v1/models/library/m:latest?x=y", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(stage_target_heard(),
+	             "GET /v1/models/library/m:latest HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	stage_target_says("HTTP/1.1 500 Never\r\nContent-Length: 0\r\n\r\n");
+	a = stage_ask("GET", "/v1/models/../../api/tags", NULL, NULL);
+	CHECK_INT(a.status, 404);
+	CHECK(strstr(a.body, "{\"error\":{\"message\":") == a.body);
+	stage_down();
+}
+
+static void a_preflight_is_the_targets_to_answer(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 204 No Content\r\nVary: Origin\r\n\r\n");
+	a = stage_ask("OPTIONS", "/api/chat",
+	              "HTTP_ORIGIN=http://o\nHTTP_ACCESS_CONTROL_REQUEST_METHOD=POST",
+	              NULL);
+	CHECK_INT(a.status, 204);
+	CHECK(strstr(a.headers, "Vary: Origin\r\n") != NULL);
+	CHECK(strstr(stage_target_heard(), "OPTIONS /api/chat HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	CHECK(strstr(stage_target_heard(), "\r\nOrigin: http://o\r\n") != NULL);
+	CHECK(strstr(stage_target_heard(),
+	             "\r\nAccess-Control-Request-Method: POST\r\n") != NULL);
+	a = stage_ask("OPTIONS", "/api/chat", NULL, NULL);
+	CHECK_INT(a.status, 204);
+	CHECK(strstr(a.headers, "Allow: POST\r\n") != NULL);
+	a = stage_ask("OPTIONS", "/jobs", "HTTP_ORIGIN=http://o", NULL);
+	CHECK(strstr(a.headers, "Allow: HEAD, GET, POST\r\n") != NULL);
+	stage_down();
+}
+
+static void allowed_administration_is_passed_on(void)
 {
 	struct said a;
 
@@ -229,7 +288,30 @@ static void allowed_administration_is_passed_on_but_for_blobs(void)
 	CHECK_INT(a.status, 200);
 	CHECK(strstr(stage_target_heard(), "DELETE /api/delete HTTP/1.1\r\n") != NULL);
 	CHECK(strstr(stage_target_heard(), "{\"model\":\"m\"}") != NULL);
-	CHECK_INT(stage_ask("POST", "/api/blobs/sha256:0", NULL, "x").status, 403);
+	a = stage_ask("POST", "/api/blobs/sha256:0", NULL, "x");
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(stage_target_heard(), "POST /api/blobs/sha256:0 HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	CHECK(strstr(stage_target_heard(), "\r\nContent-Length: 1\r\n") != NULL);
+	CHECK(strstr(stage_target_heard(), "\r\n\r\nx") != NULL);
+	CHECK_INT(stage_ask("POST", "/api/blobs/..", NULL, "x").status, 404);
+	a = stage_ask("POST", "/api/copy", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(stage_target_heard(), "\r\nContent-Length: 0\r\n") != NULL);
+	stage_down();
+}
+
+static void an_administrator_may_send_more_than_a_body_may_have(void)
+{
+	char body[5000];
+
+	memset(body, 'x', sizeof(body) - 1);
+	body[sizeof(body) - 1] = '\0';
+	stage_up("FOREMAN_MODEL_ADMIN=allow", "FOREMAN_MAX_BODY=4K", NULL);
+	stage_target_says("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+	CHECK_INT(stage_ask("POST", "/api/blobs/sha256:0", NULL, body).status, 201);
+	CHECK(strstr(stage_target_heard(), body) != NULL);
+	CHECK_INT(stage_ask("POST", "/api/show", NULL, body).status, 413);
 	stage_down();
 }
 
@@ -248,7 +330,11 @@ int main(void)
 		T(tags_are_the_last_known_while_it_is_not),
 		T(nothing_is_loaded_on_a_target_that_is_not_there),
 		T(administration_is_refused_unless_allowed),
-		T(allowed_administration_is_passed_on_but_for_blobs),
+		T(events_that_break_off_end_with_an_error_event),
+		T(a_model_is_asked_for_by_its_name),
+		T(a_preflight_is_the_targets_to_answer),
+		T(allowed_administration_is_passed_on),
+		T(an_administrator_may_send_more_than_a_body_may_have),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -29,6 +29,14 @@ static void every_route_has_its_handler(void)
 	} want[] = {
 		{ "POST", "/api/chat", chat_handle, "/api/chat" },
 		{ "POST", "/api/generate", chat_handle, "/api/generate" },
+		{ "POST", "/v1/chat/completions", chat_handle, "/v1/chat/completions" },
+		{ "POST", "/v1/completions", chat_handle, "/v1/completions" },
+		{ "POST", "/v1/responses", chat_handle, "/v1/responses" },
+		{ "POST", "/v1/messages", chat_handle, "/v1/messages" },
+		{ "POST", "/v1/embeddings", chat_embed, "/v1/embeddings" },
+		{ "GET", "/v1/models", pass_handle, "/v1/models" },
+		{ "GET", "/v1/models/m", pass_handle, "/v1/models/" },
+		{ "GET", "/v1/models/a/b:c", pass_handle, "/v1/models/" },
 		{ "POST", "/api/embed", chat_embed, "/api/embed" },
 		{ "POST", "/api/embeddings", chat_embed, "/api/embeddings" },
 		{ "GET", "/", pass_handle, "/" },
@@ -45,7 +53,8 @@ static void every_route_has_its_handler(void)
 		{ "POST", "/api/create", pass_admin, "/api/create" },
 		{ "POST", "/api/copy", pass_admin, "/api/copy" },
 		{ "DELETE", "/api/delete", pass_admin, "/api/delete" },
-		{ "POST", "/api/blobs/sha256:00", pass_admin, NULL },
+		{ "POST", "/api/blobs/sha256:00", pass_admin, "/api/blobs/" },
+		{ "HEAD", "/api/blobs/sha256:00", pass_admin, "/api/blobs/" },
 		{ "GET", "/jobs", jobs_list, NULL },
 		{ "POST", "/jobs", submit_handle, NULL },
 		{ "GET", "/jobs/x", jobs_show, NULL },
@@ -72,45 +81,16 @@ static void every_route_has_its_handler(void)
 static void a_path_spelt_otherwise_is_no_path(void)
 {
 	static const char *const paths[] = {
-		"",
-		"/api",
-		"/api/",
-		"//",
-		"//api/chat",
-		"/api//chat",
-		"/api/chat/",
-		"/API/chat",
-		"/api/Chat",
-		"/api/%63hat",
-		"/api%2fchat",
-		"/api/./chat",
-		"/x/../api/chat",
-		"/api/chat;x=1",
-		"/api/chat%20",
-		"/api/chat%00",
-		"/api/chat\n",
-		"api/chat",
-		"/api/chatx",
-		"/api/cha",
-		"/api/chat/x",
-		"/jobs/",
-		"/jobs//cancel",
-		"/jobs/x/",
-		"/jobs/x/cancel/",
-		"/jobs/x/y",
-		"/jobs/x/artifacts",
-		"/jobs/x/artifacts/",
-		"/jobs/x/artifacts/content",
-		"/jobs/x/artifacts/response/",
-		"/api/blobs/",
-		"/api/blobs/a/b",
-		"/api/blobs",
-		"/healthz/",
-		"http://h/api/chat",
-		"*",
-		"/debug/pprof",
-		"/api/pull/",
-		"/api/x/../delete",
+		"", "/api", "/api/", "//", "//api/chat", "/api//chat", "/api/chat/",
+		"/API/chat", "/api/Chat", "/api/%63hat", "/api%2fchat", "/api/./chat",
+		"/x/../api/chat", "/api/chat;x=1", "/api/chat%20", "/api/chat%00",
+		"/api/chat\n", "api/chat", "/api/chatx", "/api/cha", "/api/chat/x",
+		"/jobs/", "/jobs//cancel", "/jobs/x/", "/jobs/x/cancel/", "/jobs/x/y",
+		"/jobs/x/artifacts", "/jobs/x/artifacts/", "/jobs/x/artifacts/content",
+		"/jobs/x/artifacts/response/", "/api/blobs/", "/api/blobs/a/b",
+		"/api/blobs", "/healthz/", "http://h/api/chat", "*", "/debug/pprof",
+		"/api/pull/", "/api/x/../delete", "/v1", "/v1/", "/v1/chat",
+		"/v1/models/", "/v1/chat/completions/", "/v1/Messages", "/v1/messages/x",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
@@ -145,6 +125,36 @@ static void the_id_is_the_segment_where_the_pattern_has_it(void)
 	CHECK(!m.id.p);
 	m = find("GET", "/jobs/{id}");
 	CHECK(span_eq(m.id, "{id}"));
+}
+
+static void a_name_is_all_that_is_left(void)
+{
+	struct route_match m = find("GET", "/v1/models/hf.co/u/r:q4");
+
+	CHECK(span_eq(m.id, "hf.co/u/r:q4"));
+	m = find("GET", "/v1/models");
+	CHECK(!m.id.p);
+}
+
+static void a_name_goes_to_the_target_only_if_it_is_harmless(void)
+{
+	static const char *const good[] = { "m", "library/llama3:latest", "_m",
+		                                "hf.co/u/Repo-GGUF:Q4_K_M",
+		                                "localhost:5000/ns/m:t", "bad",
+		                                "sha256:0123abc", "m-", "m.." };
+	static const char *const bad[] = { "", ".", "..", "../x", "a/..", "a/../b",
+		                               "a/./b", "/a", "a/", "a//b", "-a", ":a",
+		                               "a b", "a%2fb", "a\n", "a?b", "a#b",
+		                               "a\\b", "a@b", "m\xc3\xa9" };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		if (!CHECK(route_name_ok(span_of(good[i]))))
+			printf("# %s\n", good[i]);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (!CHECK(!route_name_ok(span_of(bad[i]))))
+			printf("# %s\n", bad[i]);
+	CHECK(!route_name_ok(SPAN_LIT("a\0b")));
+	CHECK(!route_name_ok((struct span){ 0 }));
 }
 
 static void a_method_the_path_has_not_finds_no_route_but_the_path(void)
@@ -221,6 +231,8 @@ int main(void)
 		T(an_absent_path_is_no_path),
 		T(a_path_longer_than_the_limit_is_no_path),
 		T(the_id_is_the_segment_where_the_pattern_has_it),
+		T(a_name_is_all_that_is_left),
+		T(a_name_goes_to_the_target_only_if_it_is_harmless),
 		T(a_method_the_path_has_not_finds_no_route_but_the_path),
 		T(only_healthz_is_open),
 		T(errors_are_worded_by_the_path_known_or_not),

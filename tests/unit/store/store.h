@@ -193,11 +193,10 @@ static inline int64_t job_put(struct db *db, const char *key, bool attended)
 /* Claim it, dropping the body. */
 static inline enum err job_claim(struct db *db, int64_t seq, struct job *job)
 {
-	char *body = NULL;
-	size_t len;
-	enum err err = queue_claim(db, seq, NOW + 10, job, &body, &len, NULL);
+	struct queue_input in = { 0 };
+	enum err err = queue_claim(db, seq, NOW + 10, job, &in, NULL);
 
-	free(body);
+	free(in.body);
 	return err;
 }
 

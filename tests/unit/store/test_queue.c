@@ -36,18 +36,17 @@ static void an_empty_body_is_a_body(void)
 	struct db *db = db_fresh();
 	struct submission sub = { .body = { NULL, 0 } }, *subs[] = { &sub };
 	struct job job, claimed;
-	char *body = NULL;
-	size_t len = 9;
+	struct queue_input in = { 0 };
 
 	job_make(&job, "m:latest", false);
 	sub.job = &job;
 	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK);
 	CHECK_INT(db_finish(db, queue_submit(db, subs, 1, &no_limits, NULL), NULL),
 	          ERR_OK);
-	REQUIRE(queue_claim(db, job.seq, NOW, &claimed, &body, &len, NULL) == ERR_OK);
-	CHECK_INT(len, 0);
-	CHECK_STR(body, "");
-	free(body);
+	REQUIRE(queue_claim(db, job.seq, NOW, &claimed, &in, NULL) == ERR_OK);
+	CHECK_INT(in.body_len, 0);
+	CHECK_STR(in.body, "");
+	free(in.body);
 	job_done(&claimed);
 	job_done(&job);
 	db_gone(db);
@@ -141,24 +140,41 @@ static void a_claim_hands_out_the_job_and_its_body(void)
 	struct db *db = db_fresh();
 	int64_t seq = job_put(db, "m:latest", true);
 	struct job job;
-	char *body = NULL;
-	size_t len = 0;
+	struct queue_input in = { 0 };
 
-	REQUIRE(queue_claim(db, seq, NOW + 10, &job, &body, &len, NULL) == ERR_OK);
+	REQUIRE(queue_claim(db, seq, NOW + 10, &job, &in, NULL) == ERR_OK);
 	CHECK_INT(job.seq, seq);
 	CHECK_INT(job.state, JOB_LOADING);
 	CHECK_INT(job.event_seq, 2);
 	CHECK_INT(job.loading_ms, NOW + 10);
 	CHECK_INT(job.attempts, 0);
 	CHECK_STR(job.load_key, "m:latest");
-	CHECK_STR(body, "{\"model\":\"m\"}");
-	CHECK_INT(len, strlen(body));
+	CHECK_STR(in.body, "{\"model\":\"m\"}");
+	CHECK_INT(in.body_len, strlen(in.body));
+	CHECK_STR(in.headers, NULL);
 	CHECK_STR(ask_text(db, "SELECT state || loading_ms FROM jobs"),
 	          "loading1800000000010");
 	CHECK_STR(ask_text(db, "SELECT state || at_ms FROM events WHERE seq = 2"),
 	          "loading1800000000010");
 	CHECK_INT(wrong_figures(db), 0);
-	free(body);
+	free(in.body);
+	job_done(&job);
+	db_gone(db);
+}
+
+static void a_claim_hands_out_the_headers_that_came_with_the_body(void)
+{
+	struct db *db = db_fresh();
+	struct job job;
+	struct queue_input in = { 0 };
+	int64_t seq = job_put(db, "m:latest", true);
+
+	REQUIRE(sql_exec(db, "UPDATE inputs SET headers = 'A: 1' || char(10)", NULL) ==
+	        ERR_OK);
+	REQUIRE(queue_claim(db, seq, NOW + 10, &job, &in, NULL) == ERR_OK);
+	CHECK_STR(in.headers, "A: 1\n");
+	free(in.body);
+	free(in.headers);
 	job_done(&job);
 	db_gone(db);
 }
@@ -988,6 +1004,7 @@ int main(void)
 		T(each_class_has_its_limit_and_its_place),
 		T(limits_hold_within_one_batch_and_refuse_only_what_is_over),
 		T(a_claim_hands_out_the_job_and_its_body),
+		T(a_claim_hands_out_the_headers_that_came_with_the_body),
 		T(a_claimed_job_is_not_claimed_again),
 		T(a_job_whose_body_was_lost_can_still_be_claimed),
 		T(a_run_passes_the_states_in_order_to_done),

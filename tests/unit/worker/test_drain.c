@@ -221,15 +221,14 @@ static void an_orphan_of_another_worker_fails_as_such(void)
 	struct errtext why;
 	struct yard y;
 	struct job job;
-	char *body;
-	size_t len;
+	struct queue_input in = { 0 };
 	int64_t count;
 
 	REQUIRE(yard_begin(&y, NULL));
 	CHECK(queue_claim(y.w.db, world_submit(&y.w, "m", true, id), clock_wall_ms(),
-	                  &job, &body, &len, &why) == ERR_OK);
+	                  &job, &in, &why) == ERR_OK);
 	job_done(&job);
-	free(body);
+	free(in.body);
 	CHECK(queue_recover(y.w.db, clock_wall_ms(), &count, &why) == ERR_OK);
 	CHECK_INT(count, 1);
 	YARD_UNTIL(&y, world_job_is(&y.w, id, JOB_FAILED, REASON_WORKER_RESTARTED));
@@ -353,6 +352,31 @@ static void nothing_runs_while_the_embedder_loads(void)
 	yard_end(&y);
 }
 
+static void nothing_runs_before_a_wedged_model_is_unloaded(void)
+{
+	char a[ULID_SIZE] = "", b[ULID_SIZE] = "";
+	struct yard y;
+
+	REQUIRE(yard_begin(&y, "FOREMAN_MAX_SILENCE=1s"));
+	world_submit(&y.w, "m", false, a); /* it is not answered */
+	YARD_UNTIL(&y, y.w.posts == 2);    /* nor is what comes of that */
+	CHECK_STR(y.w.last_post, "/api/generate");
+	CHECK_STR(y.w.last_body, "{\"model\":\"m\",\"keep_alive\":0}");
+	CHECK(world_job_is(&y.w, a, JOB_QUEUED, REASON_NONE));
+	world_submit(&y.w, "n", false, b);
+	for (int i = 0; i < 5; i++) {
+		drain_look(y.drain);
+		drain_step(y.drain);
+		CHECK(loop_turn(y.w.loop, 10, NULL) == ERR_OK);
+	}
+	CHECK_INT(y.w.posts, 2);
+	y.w.answer = WORLD_DONE;
+	guest_say(y.w.guests, WORLD_DONE);
+	YARD_UNTIL(&y, world_job_is(&y.w, a, JOB_DONE, REASON_NONE));
+	YARD_UNTIL(&y, world_job_is(&y.w, b, JOB_DONE, REASON_NONE));
+	yard_end(&y);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -367,6 +391,7 @@ int main(void)
 		T(many_departures_are_seen_off_a_few_at_a_time),
 		T(one_that_leaves_claims_no_more_and_puts_back_what_runs),
 		T(nothing_runs_while_the_embedder_loads),
+		T(nothing_runs_before_a_wedged_model_is_unloaded),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

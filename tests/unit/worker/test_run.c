@@ -14,7 +14,7 @@ struct stage {
 	int relay_fd;
 	struct target *target;
 	struct run *run;
-	int moved, over;
+	int moved, over, wedged;
 	int64_t hold_until_ms;
 	char id[ULID_SIZE];
 };
@@ -44,6 +44,15 @@ static void on_moved(void *arg)
 	s->moved++;
 }
 
+static void on_wedged(void *arg, const char *model)
+{
+	struct stage *s = arg;
+
+	CHECK_STR(model, "m:latest");
+	CHECK_INT(s->over, 0); /* first this, then `over` */
+	s->wedged++;
+}
+
 static void on_over(void *arg, int64_t hold_until_ms)
 {
 	struct stage *s = arg;
@@ -56,7 +65,7 @@ static bool stage_begin(struct stage *s, const char *extra)
 {
 	static const struct relay_calls relay_calls = { ignore, ignore_attached,
 		                                            ignore_id, ignore_id };
-	static const struct run_calls run_calls = { on_moved, on_over };
+	static const struct run_calls run_calls = { on_moved, on_wedged, on_over };
 	struct run_env env;
 	struct errtext why;
 
@@ -273,6 +282,78 @@ static void a_reply_over_the_bound_fails_it(void)
 	stage_end(&s);
 }
 
+/* Whether the head came or not: */
+static void silent_run(const char *answer)
+{
+	struct stage s;
+	struct job job;
+
+	REQUIRE(stage_begin(&s, "FOREMAN_MAX_SILENCE=1s"));
+	s.w.answer = answer;
+	s.w.stays = true;
+	start(&s, false);
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(s.wedged, 1);
+	CHECK_INT(s.hold_until_ms, 0);
+	CHECK(target_ready(s.target)); /* it does answer */
+	job = world_job(&s.w, s.id);
+	CHECK_INT(job.state, JOB_QUEUED);
+	CHECK_INT(job.attempts, 0);
+	CHECK_INT(job.interruptions, 1);
+	CHECK(job.error && strstr(job.error, "wedged"));
+	job_done(&job);
+	WORLD_UNTIL(&s.w, s.w.left == 1); /* the transfer is closed */
+	stage_end(&s);
+}
+
+static void a_target_that_never_begins_is_wedged(void)
+{
+	silent_run(NULL);
+}
+
+static void a_target_that_falls_silent_is_wedged(void)
+{
+	silent_run("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{");
+}
+
+static void silence_and_no_probe_answered_is_a_stall(void)
+{
+	struct stage s;
+	struct job job;
+
+	REQUIRE(stage_begin(&s, "FOREMAN_TARGET_STALL=1s"));
+	start(&s, false);
+	WORLD_UNTIL(&s.w, s.w.posts == 1);
+	s.w.dead = true;
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(s.wedged, 0);
+	job = world_job(&s.w, s.id);
+	CHECK_INT(job.state, JOB_QUEUED);
+	CHECK_INT(job.attempts, 0);
+	CHECK_INT(job.interruptions, 1);
+	CHECK(job.error && strstr(job.error, "hangs"));
+	job_done(&job);
+	CHECK(!target_ready(s.target));
+	stage_end(&s);
+}
+
+static void silence_alone_is_neither(void)
+{
+	struct stage s;
+
+	/* Probes fail: not wedged, and not for long enough to be a stall. */
+	REQUIRE(stage_begin(&s, "FOREMAN_MAX_SILENCE=3s"));
+	start(&s, false);
+	WORLD_UNTIL(&s.w, s.w.posts == 1);
+	s.w.dead = true;
+	WORLD_UNTIL(&s.w, target_missing_ms(s.target) >= 4000);
+	CHECK_INT(s.over, 0);
+	s.w.dead = false; /* it comes back, and is still silent */
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(s.wedged, 1);
+	stage_end(&s);
+}
+
 static void a_job_that_is_not_queued_is_not_run(void)
 {
 	struct stage s;
@@ -300,6 +381,10 @@ int main(void)
 		T(a_cancel_that_only_the_database_knows_is_found),
 		T(a_canceled_job_does_not_go_back),
 		T(a_reply_over_the_bound_fails_it),
+		T(a_target_that_never_begins_is_wedged),
+		T(a_target_that_falls_silent_is_wedged),
+		T(silence_and_no_probe_answered_is_a_stall),
+		T(silence_alone_is_neither),
 		T(a_job_that_is_not_queued_is_not_run),
 	};
 

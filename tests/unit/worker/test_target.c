@@ -233,6 +233,42 @@ static void a_lost_target_must_show_itself_again(void)
 	world_end(&w);
 }
 
+static void after_our_own_sleep_the_target_must_show_itself(void)
+{
+	struct world w;
+	struct target *t;
+	int changes = 0;
+
+	REQUIRE(world_begin(&w, NULL));
+	REQUIRE(target_new(w.loop, w.db, &w.conf, count, &changes, &t) == ERR_OK);
+	WORLD_UNTIL(&w, target_ready(t));
+	target_slept(t);
+	CHECK(!target_ready(t));
+	CHECK(target_answers(t)); /* nobody says it is gone */
+	WORLD_UNTIL(&w, target_ready(t));
+	target_free(t);
+	world_end(&w);
+}
+
+static void it_is_missing_from_the_first_miss_to_the_next_hit(void)
+{
+	struct world w;
+	struct target *t;
+	int changes = 0;
+
+	REQUIRE(world_begin(&w, NULL));
+	REQUIRE(target_new(w.loop, w.db, &w.conf, count, &changes, &t) == ERR_OK);
+	WORLD_UNTIL(&w, target_answers(t));
+	CHECK_INT(target_missing_ms(t), 0);
+	w.dead = true;
+	WORLD_UNTIL(&w, !target_answers(t));
+	WORLD_UNTIL(&w, target_missing_ms(t) > 0);
+	target_hit(t); /* a byte */
+	CHECK_INT(target_missing_ms(t), 0);
+	target_free(t);
+	world_end(&w);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -249,6 +285,8 @@ int main(void)
 		T(the_poller_finds_the_target_and_tells_everybody),
 		T(a_look_from_before_a_dispatch_is_not_believed),
 		T(a_lost_target_must_show_itself_again),
+		T(after_our_own_sleep_the_target_must_show_itself),
+		T(it_is_missing_from_the_first_miss_to_the_next_hit),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

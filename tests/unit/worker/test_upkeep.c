@@ -65,15 +65,14 @@ static void a_hold_ends_when_it_is_over(void)
 	struct errtext why;
 	struct order_heads heads;
 	char id[ULID_SIZE] = "";
-	char *body;
-	size_t len;
+	struct queue_input in = { 0 };
 	int64_t seq, until_ms;
 
 	REQUIRE(yard_begin(&y, NULL));
 	seq = world_submit(&y.w, "m", false, id);
-	REQUIRE(queue_claim(y.w.db, seq, clock_wall_ms(), &job, &body, &len, &why) ==
+	REQUIRE(queue_claim(y.w.db, seq, clock_wall_ms(), &job, &in, &why) ==
 	        ERR_OK);
-	free(body);
+	free(in.body);
 	until_ms = clock_wall_ms() + 100;
 	CHECK(queue_back(y.w.db, &job, REASON_RETRY, "x", true, until_ms,
 	                 clock_wall_ms(), &why) == ERR_OK);
@@ -150,6 +149,24 @@ static void a_job_not_started_in_time_expires(void)
 	yard_end(&y);
 }
 
+static void sleep_is_what_boot_time_gains_on_monotonic(void)
+{
+	int64_t gap_ms = 100;
+
+	clock_fake(0, 1000, 1100);
+	CHECK_INT(upkeep_slept_ms(&gap_ms), 0);
+	clock_fake(86400000, 5000, 5100); /* the wall clock was set, time passed */
+	CHECK_INT(upkeep_slept_ms(&gap_ms), 0);
+	clock_fake(0, 5000, 5100 + LIMIT_SLEPT_MS - 1);
+	CHECK_INT(upkeep_slept_ms(&gap_ms), 0);
+	clock_fake(0, 5000, 5100 + LIMIT_SLEPT_MS); /* naps add up */
+	CHECK_INT(upkeep_slept_ms(&gap_ms), LIMIT_SLEPT_MS);
+	CHECK_INT(upkeep_slept_ms(&gap_ms), 0); /* told once */
+	clock_fake(0, 6000, 6000 + 3600000);
+	CHECK_INT(upkeep_slept_ms(&gap_ms), 3600000 - 100 - LIMIT_SLEPT_MS);
+	clock_real();
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -157,6 +174,7 @@ int main(void)
 		T(a_hold_ends_when_it_is_over),
 		T(old_jobs_go_and_young_ones_stay),
 		T(a_job_not_started_in_time_expires),
+		T(sleep_is_what_boot_time_gains_on_monotonic),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

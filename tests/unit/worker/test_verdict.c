@@ -108,6 +108,87 @@ static void events_end_with_done(void)
 	CHECK(!s.done);
 }
 
+#define SSE "text/event-stream"
+
+static void responses_end_with_their_completed_event(void)
+{
+	static const char body[] =
+	    "event: response.created\n"
+	    "data: {\"type\":\"response.created\",\"response\":{\"error\":null,"
+	    "\"usage\":null}}\n\n"
+	    "event: response.output_text.delta\n"
+	    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n"
+	    "event: response.completed\n"
+	    "data: {\"type\":\"response.completed\",\"response\":{\"error\":null,"
+	    "\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}}\n\n";
+	const char *last = strstr(body, "event: response.completed");
+	char cut[sizeof(body)];
+
+	for (size_t at = 0; at < sizeof(body); at++) {
+		struct scan s = scanned("/v1/responses", SSE, body, at);
+
+		CHECK(s.wants_done && s.done && !s.error && !s.nonsense);
+		CHECK_INT(s.prompt_tokens, 5);
+		CHECK_INT(s.completion_tokens, 6);
+	}
+	snprintf(cut, sizeof(cut), "%.*s", (int)(last - body), body);
+	CHECK(!scanned("/v1/responses", SSE, cut, 0).done);
+	CHECK(!scanned("/v1/responses", SSE, "event: response.completed\n\n", 0).done);
+	CHECK(scanned("/v1/responses", SSE,
+	              "data: {\"type\":\"response.incomplete\"}\n\n", 0).done);
+	CHECK(scanned("/v1/responses", SSE,
+	              "data: {\"type\":\"response.failed\"}\n\n", 0).error);
+}
+
+static void messages_end_with_message_stop(void)
+{
+	static const char body[] =
+	    "event: message_start\n"
+	    "data: {\"type\":\"message_start\",\"message\":{\"usage\":"
+	    "{\"input_tokens\":5,\"output_tokens\":1}}}\n\n"
+	    "event: message_delta\n"
+	    "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":6}}\n\n"
+	    "event: message_stop\n"
+	    "data: {\"type\":\"message_stop\"}\n\n";
+	struct scan s = scanned("/v1/messages", SSE, body, 40);
+
+	CHECK(s.wants_done && s.done && !s.error && !s.nonsense);
+	CHECK_INT(s.prompt_tokens, 5);
+	CHECK_INT(s.completion_tokens, 6);
+	s = scanned("/v1/messages", SSE,
+	            "event: error\ndata: {\"type\":\"error\",\"error\":"
+	            "{\"type\":\"overloaded_error\",\"message\":\"too much\"}}\n\n",
+	            0);
+	CHECK(s.error && !s.done);
+	CHECK_STR(s.text, "too much");
+}
+
+static void completions_end_with_done(void)
+{
+	struct scan s = scanned("/v1/completions", SSE,
+	                        "data: {\"choices\":[{\"text\":\"x\"}]}\n\n"
+	                        "data: [DONE]\n\n", 3);
+
+	CHECK(s.wants_done && s.done && !s.nonsense);
+}
+
+static void a_whole_v1_answer_is_done_when_it_is_whole(void)
+{
+	static const char *const paths[] = { "/v1/chat/completions", "/v1/completions",
+		                                 "/v1/responses", "/v1/messages",
+		                                 "/v1/embeddings" };
+
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		struct scan s = scanned(paths[i], "application/json",
+		                        "{\"type\":\"message\",\"error\":null,\"usage\":"
+		                        "{\"input_tokens\":5,\"output_tokens\":6}}\n", 0);
+
+		CHECK(!s.wants_done && !s.error && !s.nonsense);
+		CHECK_INT(s.prompt_tokens, 5);
+		CHECK_INT(s.completion_tokens, 6);
+	}
+}
+
 static void a_count_that_makes_no_sense_is_unknown(void)
 {
 	CHECK_INT(
@@ -254,6 +335,55 @@ static void a_job_that_is_lost_again_and_again_lets_others_pass(void)
 	CHECK_INT(judged(&f).hold_ms, LIMIT_RETRY_MAX_MS);
 	f.attended = true;
 	CHECK_INT(judged(&f).hold_ms, LIMIT_LOST_HOLD_ATTENDED_MS);
+}
+
+static void a_wedged_target_is_free_twice_then_counted(void)
+{
+	struct run_facts f = facts_of(false);
+	struct verdict v;
+
+	f.outcome = XFER_STOPPED;
+	f.stop = STOP_WEDGED;
+	f.interruptions = LIMIT_WEDGES_FREE - 1;
+	v = judged(&f);
+	CHECK_INT(v.kind, VERDICT_BACK);
+	CHECK_INT(v.reason, REASON_TARGET_LOST);
+	CHECK(!v.counted && !v.lost);
+	CHECK_STR(v.error, "why");
+	f.interruptions = LIMIT_WEDGES_FREE;
+	v = judged(&f);
+	CHECK_INT(v.kind, VERDICT_BACK);
+	CHECK_INT(v.reason, REASON_RETRY);
+	CHECK(v.counted);
+	f.attempts = 2;
+	v = judged(&f);
+	CHECK_INT(v.reason, REASON_ATTEMPTS_EXHAUSTED);
+	CHECK_STR(v.error, "why");
+	f.attended = true; /* it has waited long enough */
+	v = judged(&f);
+	CHECK_INT(v.reason, REASON_UPSTREAM_ERROR);
+	CHECK_INT(v.end, FRAME_END_REFUSED);
+	CHECK_INT(v.end_status, 502);
+}
+
+static void a_hanging_target_is_a_lost_one(void)
+{
+	struct run_facts f = facts_of(false);
+	struct verdict v;
+
+	f.outcome = XFER_STOPPED;
+	f.stop = STOP_STALLED;
+	f.attempts = 2;
+	f.interruptions = 100;
+	v = judged(&f);
+	CHECK_INT(v.kind, VERDICT_BACK);
+	CHECK_INT(v.reason, REASON_TARGET_LOST);
+	CHECK(!v.counted && v.lost);
+	f.attended = true;
+	f.status = 200;
+	f.stop = STOP_WEDGED; /* as much as it saw must not come twice */
+	CHECK_INT(judged(&f).reason, REASON_UPSTREAM_INCOMPLETE);
+	CHECK(!judged(&f).lost);
 }
 
 static void a_client_that_saw_the_beginning_never_sees_it_twice(void)
@@ -435,6 +565,10 @@ int main(void)
 		T(a_line_that_is_no_object_is_nonsense),
 		T(a_whole_answer_needs_done_true_where_it_has_one),
 		T(events_end_with_done),
+		T(responses_end_with_their_completed_event),
+		T(messages_end_with_message_stop),
+		T(completions_end_with_done),
+		T(a_whole_v1_answer_is_done_when_it_is_whole),
 		T(a_count_that_makes_no_sense_is_unknown),
 		T(a_line_of_megabytes_is_walked_once),
 		T(an_error_text_is_taken_out_of_its_wrapping),
@@ -443,6 +577,8 @@ int main(void)
 		T(a_whole_embedding_is_done_and_a_torn_one_is_not),
 		T(an_unreachable_target_is_never_the_jobs_fault),
 		T(a_job_that_is_lost_again_and_again_lets_others_pass),
+		T(a_wedged_target_is_free_twice_then_counted),
+		T(a_hanging_target_is_a_lost_one),
 		T(a_client_that_saw_the_beginning_never_sees_it_twice),
 		T(a_target_that_fails_is_tried_so_often),
 		T(an_attended_client_gets_the_targets_answer_as_it_is),

@@ -1,0 +1,134 @@
+/*
+ * test_unload.c - a wedged model is taken out.
+ */
+#include <config.h>
+
+#include "worker/unload.h"
+
+#include "world.h"
+
+struct slot {
+	struct world w;
+	struct target *target;
+	struct unload *unload;
+	int over;
+};
+
+static void ignore(void *arg)
+{
+	(void)arg;
+}
+
+static void on_over(void *arg)
+{
+	struct slot *s = arg;
+
+	s->over++;
+}
+
+static bool slot_begin(struct slot *s, const char *extra)
+{
+	*s = (struct slot){ .over = 0 };
+	if (!world_begin(&s->w, extra))
+		return false;
+	CHECK(target_new(s->w.loop, s->w.db, &s->w.conf, ignore, s, &s->target) ==
+	      ERR_OK);
+	return CHECK(unload_new(s->w.loop, &s->w.conf, s->target, on_over, s,
+	                        &s->unload) == ERR_OK);
+}
+
+static void slot_end(struct slot *s)
+{
+	unload_free(s->unload);
+	target_free(s->target);
+	world_end(&s->w);
+}
+
+#define UNLOADED "HTTP/1.1 200 OK\r\n\r\n{\"done\":true,\"done_reason\":\"unload\"}"
+
+static void nothing_wanted_is_nothing_done(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, NULL));
+	CHECK(!unload_step(s.unload));
+	CHECK_INT(s.w.posts, 0);
+	slot_end(&s);
+}
+
+static void a_model_is_unloaded_once_and_the_slot_is_unknown(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, NULL));
+	s.w.answer = UNLOADED;
+	target_set_loaded(s.target, "m:latest");
+	unload_want(s.unload, "other");
+	unload_want(s.unload, "m"); /* the latest counts */
+	CHECK(unload_step(s.unload));
+	CHECK(unload_step(s.unload)); /* still at it */
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(s.w.posts, 1);
+	CHECK_STR(s.w.last_post, "/api/generate");
+	CHECK_STR(s.w.last_body, "{\"model\":\"m\",\"keep_alive\":0}");
+	CHECK_STR(target_loaded(s.target), NULL);
+	CHECK(!unload_step(s.unload));
+	slot_end(&s);
+}
+
+static void an_unloaded_embedder_is_not_resident(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, "FOREMAN_EMBED_MODEL=e"));
+	s.w.answer = UNLOADED;
+	target_set_loaded(s.target, "m:latest");
+	target_set_embed_ready(s.target, true);
+	unload_want(s.unload, "e:latest");
+	CHECK(unload_step(s.unload));
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK(!target_embed_ready(s.target));
+	CHECK_STR(target_loaded(s.target), "m:latest");
+	slot_end(&s);
+}
+
+static void a_refusal_is_the_end_of_it(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, NULL));
+	s.w.answer = "HTTP/1.1 500 No\r\n\r\n{}";
+	target_set_loaded(s.target, "m:latest");
+	unload_want(s.unload, "m");
+	CHECK(unload_step(s.unload));
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_STR(target_loaded(s.target), NULL);
+	CHECK(!unload_step(s.unload));
+	CHECK_INT(s.w.posts, 1);
+	slot_end(&s);
+}
+
+static void one_under_way_is_torn_down_with_the_rest(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, NULL));
+	unload_want(s.unload, "m");
+	CHECK(unload_step(s.unload));
+	WORLD_UNTIL(&s.w, s.w.posts == 1);
+	slot_end(&s);
+	CHECK_INT(s.over, 0);
+}
+
+int main(void)
+{
+	static const struct t_case cases[] = {
+		T(nothing_wanted_is_nothing_done),
+		T(a_model_is_unloaded_once_and_the_slot_is_unknown),
+		T(an_unloaded_embedder_is_not_resident),
+		T(a_refusal_is_the_end_of_it),
+		T(one_under_way_is_torn_down_with_the_rest),
+	};
+
+	return t_run(cases, ARRAY_LEN(cases));
+}
