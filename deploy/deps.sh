@@ -11,14 +11,18 @@ packages() {
     build) echo autoconf automake libtool pkg-config gcc libc6-dev make \
         libsqlite3-dev libcurl4-openssl-dev libcjson-dev libssl-dev libfcgi-dev ;;
     run) echo caddy python3 ;;
-    test) echo python3-pytest sqlite3 shellcheck xz-utils ;;
+    test) echo python3-pytest python3-venv nodejs npm sqlite3 shellcheck xz-utils \
+        iproute2 ;;
     *) echo "usage: $0 build|run|test..." >&2; exit 64 ;;
     esac
 }
 
 installed() {
-    # a Caddy from elsewhere is as good
-    [ "$1" = caddy ] && command -v caddy >/dev/null && return
+    # from elsewhere they are as good
+    case $1 in
+    caddy | npm) command -v "$1" >/dev/null && return ;;
+    nodejs) command -v node >/dev/null && return ;;
+    esac
     dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
 }
 

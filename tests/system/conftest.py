@@ -14,11 +14,28 @@ from receiver import Receiver  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--build", default=os.getcwd(), help="where the programs are")
+    parser.addoption("--storm", type=int, default=200,
+                     help="how many clients leave in test_storm.py")
+    parser.addoption("--slow", action="store_true",
+                     help="also what takes minutes: the tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="takes minutes: --slow"))
 
 
 @pytest.fixture
 def build(request):
     return os.path.abspath(request.config.getoption("--build"))
+
+
+@pytest.fixture
+def storm(request):
+    return request.config.getoption("--storm")
 
 
 @pytest.fixture

@@ -131,7 +131,9 @@ class Service:
         env = {
             "PATH": os.environ["PATH"], "HOME": self.dir, "LANG": "C.UTF-8",
             "XDG_CONFIG_HOME": self.dir, "XDG_DATA_HOME": self.dir,
-            "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1",
+            # a small quarantine: a process's size must say something
+            "ASAN_OPTIONS": report + ":detect_stack_use_after_return=1"
+                                     ":quarantine_size_mb=16",
             "UBSAN_OPTIONS": report + ":print_stacktrace=1",
             "TSAN_OPTIONS": report + ":second_deadlock_stack=1:report_thread_leaks=0",
         }
