@@ -173,6 +173,7 @@ noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
 	%D%/fake-ollama/text.c %D%/fake-ollama/text.h \
 	%D%/fake-ollama/v1.c %D%/fake-ollama/v1.h
 %C%_fake_ollama_fake_ollama_LDADD = libcore.la -lm
+EXTRA_DIST += %D%/fake-ollama/README.md %D%/fake-ollama/test_fake.py
 
 ## --- the system tests: real processes, run by tests/run.sh --------------------
 EXTRA_DIST += %D%/run.sh \

@@ -68,12 +68,11 @@ unit() {
             $(count XPASS <<<"$summary"))) "$(count SKIP <<<"$summary")"
 }
 
-# system NAME [MARK]: the system tests against $build/NAME's programs.
-system() {
-    local log=$build/$1-system.log last
-    say "system tests, $1"
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q --build="$build/$1" \
-        ${2:+-m "$2"} "$top/tests/system" 2>&1 | tee "$log" |
+# pytests LABEL ARGUMENT...: Python tests; the log is $build/LABEL.log.
+pytests() {
+    local log=$build/$1.log last
+    shift
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q "$@" 2>&1 | tee "$log" |
         grep -vE '^\.* *\[ *[0-9]+%\]$'
     last=$(tail -n 1 "$log")
     case $last in
@@ -84,6 +83,19 @@ system() {
         ;;
     *) failed=$((failed + 1)) ;;
     esac
+}
+
+# system NAME [MARK]: the system tests against $build/NAME's programs.
+system() {
+    say "system tests, $1"
+    pytests "$1-system" --build="$build/$1" ${2:+-m "$2"} "$top/tests/system"
+}
+
+# fake NAME: does $build/NAME's fake Ollama behave like the real one?
+fake() {
+    say "the fake Ollama, $1"
+    FAKE_OLLAMA=$build/$1/tests/fake-ollama/fake-ollama \
+        pytests "$1-fake" "$top/tests/fake-ollama/test_fake.py"
 }
 
 tally() {
@@ -112,6 +124,7 @@ part_asan() {
         CFLAGS='-O1 -g' || return
     sanitize asan
     unit asan
+    fake asan
     system asan
     one "asan is quiet" no_reports asan
 }
