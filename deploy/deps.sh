@@ -12,7 +12,7 @@ packages() {
         libsqlite3-dev libcurl4-openssl-dev libcjson-dev libssl-dev libfcgi-dev ;;
     run) echo caddy python3 ;;
     test) echo python3-pytest python3-venv nodejs npm sqlite3 shellcheck xz-utils \
-        iproute2 ;;
+        iproute2 curl jq openssl mandoc ;;
     *) echo "usage: $0 build|run|test..." >&2; exit 64 ;;
     esac
 }

@@ -4,6 +4,7 @@
 # Each layer may include itself and what is left of it; neighbours split by '|'
 # never include each other:
 #     base <- core <- store | http | fcgi <- responder | worker
+#     base <- core <- http <- client <- cli
 # and each library's header has one door. The linker catches calls that go the
 # wrong way (tests/local.mk); this reads the #include lines.
 set -u
@@ -46,10 +47,10 @@ door() {
         "$(includes . | grep -E ":$2\$" | grep -vE "^\./$3")"
 }
 
-ours='base|core|store|http|fcgi|responder|worker'
+ours='base|core|store|http|fcgi|responder|worker|client|cli'
 core='base|core'
 
-echo 1..14
+echo 1..16
 
 layer base base
 layer core "$core"
@@ -58,6 +59,8 @@ layer http "$core|http"
 layer fcgi "$core|fcgi"
 layer responder "$core|store|http|fcgi|responder"
 layer worker "$core|store|http|worker"
+layer client "$core|http|client"
+layer cli "$core|store|http|client|cli"
 
 door sqlite 'sqlite3\.h' 'store/'
 door curl 'curl/.*' 'http/'
@@ -66,7 +69,7 @@ door cJSON 'cjson/.*' 'base/json\.h:'
 door libcrypto 'openssl/.*' 'base/sha\.c:'
 
 report 'every layer is one of those above' \
-    "$(find . -mindepth 1 -maxdepth 1 -type d | grep -vE "^\./($ours)\$")"
+    "$(find . -mindepth 1 -maxdepth 1 -type d | grep -vE "^\./($ours|go)\$")"
 report 'our own headers are included with their layer' \
     "$(find . -name '*.[ch]' -exec grep -HnE '#[[:space:]]*include "[^/"]*"' {} +)"
 

@@ -29,21 +29,34 @@ unit_base = \
 
 unit_core = \
 	%D%/unit/core/test_conf \
+	%D%/unit/core/test_estimate \
+	%D%/unit/core/test_content \
 	%D%/unit/core/test_frame \
 	%D%/unit/core/test_job \
 	%D%/unit/core/test_model \
 	%D%/unit/core/test_order \
+	%D%/unit/core/test_range \
+	%D%/unit/core/test_receiver \
 	%D%/unit/core/test_request \
-	%D%/unit/core/test_retry
+	%D%/unit/core/test_retry \
+	%D%/unit/core/test_signature
 
 unit_store = \
 	%D%/unit/store/test_artifact \
+	%D%/unit/store/test_backup \
 	%D%/unit/store/test_db \
 	%D%/unit/store/test_gate \
+	%D%/unit/store/test_gauge \
 	%D%/unit/store/test_group \
+	%D%/unit/store/test_ledger \
+	%D%/unit/store/test_line \
 	%D%/unit/store/test_look \
+	%D%/unit/store/test_migration \
 	%D%/unit/store/test_outbox \
+	%D%/unit/store/test_pace \
+	%D%/unit/store/test_page \
 	%D%/unit/store/test_queue \
+	%D%/unit/store/test_remove \
 	%D%/unit/store/test_schema \
 	%D%/unit/store/test_status
 
@@ -58,18 +71,32 @@ unit_fcgi = \
 
 unit_responder = \
 	%D%/unit/responder/test_answer \
+	%D%/unit/responder/test_artifacts \
+	%D%/unit/responder/test_batch \
 	%D%/unit/responder/test_call \
 	%D%/unit/responder/test_chat \
+	%D%/unit/responder/test_follow \
+	%D%/unit/responder/test_envelope \
 	%D%/unit/responder/test_guest \
 	%D%/unit/responder/test_health \
 	%D%/unit/responder/test_jobs \
 	%D%/unit/responder/test_lot \
+	%D%/unit/responder/test_metrics \
+	%D%/unit/responder/test_outlet \
 	%D%/unit/responder/test_pass \
 	%D%/unit/responder/test_pool \
+	%D%/unit/responder/test_prefer \
 	%D%/unit/responder/test_relay \
 	%D%/unit/responder/test_route \
 	%D%/unit/responder/test_serve \
-	%D%/unit/responder/test_submit
+	%D%/unit/responder/test_shelf \
+	%D%/unit/responder/test_show \
+	%D%/unit/responder/test_submit \
+	%D%/unit/responder/test_tally \
+	%D%/unit/responder/test_terms \
+	%D%/unit/responder/test_trail \
+	%D%/unit/responder/test_watch \
+	%D%/unit/responder/test_webhooks
 
 unit_worker = \
 	%D%/unit/worker/test_deliver \
@@ -84,10 +111,23 @@ unit_worker = \
 	%D%/unit/worker/test_upkeep \
 	%D%/unit/worker/test_verdict
 
+unit_client = \
+	%D%/unit/client/test_call \
+	%D%/unit/client/test_chat \
+	%D%/unit/client/test_fetch \
+	%D%/unit/client/test_follow \
+	%D%/unit/client/test_submission
+
+unit_cli = \
+	%D%/unit/cli/test_arguments \
+	%D%/unit/cli/test_completion \
+	%D%/unit/cli/test_screen
+
 unit_tests = $(unit_base) $(unit_core) $(unit_store) $(unit_http) \
-	$(unit_fcgi) $(unit_responder) $(unit_worker)
+	$(unit_fcgi) $(unit_responder) $(unit_worker) $(unit_client) $(unit_cli)
 ## what runs in threads, for TSan (tests/run.sh)
-threaded_tests = $(unit_base) $(unit_store) $(unit_fcgi) $(unit_responder)
+threaded_tests = $(unit_base) $(unit_store) $(unit_fcgi) $(unit_responder) \
+	$(unit_client)
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
@@ -95,20 +135,33 @@ TESTS += $(unit_tests)
 LDADD = libbase.la
 
 %C%_unit_core_test_conf_LDADD = libcore.la
+%C%_unit_core_test_estimate_LDADD = libcore.la
+%C%_unit_core_test_content_LDADD = libcore.la
 %C%_unit_core_test_frame_LDADD = libcore.la
 %C%_unit_core_test_job_LDADD = libcore.la
 %C%_unit_core_test_model_LDADD = libcore.la
 %C%_unit_core_test_order_LDADD = libcore.la
+%C%_unit_core_test_receiver_LDADD = libcore.la
+%C%_unit_core_test_range_LDADD = libcore.la
 %C%_unit_core_test_request_LDADD = libcore.la
 %C%_unit_core_test_retry_LDADD = libcore.la
+%C%_unit_core_test_signature_LDADD = libcore.la
 
 %C%_unit_store_test_artifact_LDADD = libstore.la
+%C%_unit_store_test_backup_LDADD = libstore.la
 %C%_unit_store_test_db_LDADD = libstore.la
 %C%_unit_store_test_gate_LDADD = libstore.la
+%C%_unit_store_test_gauge_LDADD = libstore.la
 %C%_unit_store_test_group_LDADD = libstore.la
+%C%_unit_store_test_ledger_LDADD = libstore.la
+%C%_unit_store_test_line_LDADD = libstore.la
 %C%_unit_store_test_look_LDADD = libstore.la
+%C%_unit_store_test_migration_LDADD = libstore.la
 %C%_unit_store_test_outbox_LDADD = libstore.la
+%C%_unit_store_test_pace_LDADD = libstore.la
+%C%_unit_store_test_page_LDADD = libstore.la
 %C%_unit_store_test_queue_LDADD = libstore.la
+%C%_unit_store_test_remove_LDADD = libstore.la
 %C%_unit_store_test_schema_LDADD = libstore.la
 %C%_unit_store_test_status_LDADD = libstore.la
 
@@ -120,18 +173,32 @@ LDADD = libbase.la
 %C%_unit_fcgi_test_stream_LDADD = libfastcgi.la
 
 %C%_unit_responder_test_answer_LDADD = libresponder.la
+%C%_unit_responder_test_artifacts_LDADD = libresponder.la
+%C%_unit_responder_test_batch_LDADD = libresponder.la
 %C%_unit_responder_test_call_LDADD = libresponder.la
 %C%_unit_responder_test_chat_LDADD = libresponder.la
+%C%_unit_responder_test_follow_LDADD = libresponder.la
+%C%_unit_responder_test_envelope_LDADD = libresponder.la
 %C%_unit_responder_test_guest_LDADD = libresponder.la
 %C%_unit_responder_test_health_LDADD = libresponder.la
 %C%_unit_responder_test_jobs_LDADD = libresponder.la
 %C%_unit_responder_test_lot_LDADD = libresponder.la
+%C%_unit_responder_test_metrics_LDADD = libresponder.la
+%C%_unit_responder_test_outlet_LDADD = libresponder.la
 %C%_unit_responder_test_pass_LDADD = libresponder.la
 %C%_unit_responder_test_pool_LDADD = libresponder.la
+%C%_unit_responder_test_prefer_LDADD = libresponder.la
 %C%_unit_responder_test_relay_LDADD = libresponder.la
 %C%_unit_responder_test_route_LDADD = libresponder.la
 %C%_unit_responder_test_serve_LDADD = libresponder.la
+%C%_unit_responder_test_shelf_LDADD = libresponder.la
+%C%_unit_responder_test_show_LDADD = libresponder.la
 %C%_unit_responder_test_submit_LDADD = libresponder.la
+%C%_unit_responder_test_tally_LDADD = libresponder.la
+%C%_unit_responder_test_terms_LDADD = libresponder.la
+%C%_unit_responder_test_trail_LDADD = libresponder.la
+%C%_unit_responder_test_watch_LDADD = libresponder.la
+%C%_unit_responder_test_webhooks_LDADD = libresponder.la
 
 %C%_unit_worker_test_deliver_LDADD = libworker.la
 %C%_unit_worker_test_drain_LDADD = libworker.la
@@ -145,7 +212,18 @@ LDADD = libbase.la
 %C%_unit_worker_test_upkeep_LDADD = libworker.la
 %C%_unit_worker_test_verdict_LDADD = libworker.la
 
-EXTRA_DIST += %D%/unit/t.h %D%/unit/store/store.h \
+%C%_unit_client_test_call_LDADD = libclient.la
+%C%_unit_client_test_chat_LDADD = libclient.la
+%C%_unit_client_test_fetch_LDADD = libclient.la
+%C%_unit_client_test_follow_LDADD = libclient.la
+%C%_unit_client_test_submission_LDADD = libclient.la
+
+%C%_unit_cli_test_arguments_LDADD = libcli.la
+%C%_unit_cli_test_completion_LDADD = libcli.la
+%C%_unit_cli_test_screen_LDADD = libcli.la
+
+EXTRA_DIST += %D%/unit/t.h %D%/unit/cli/captured.h %D%/unit/client/served.h %D%/unit/store/store.h \
+	%D%/unit/store/version1.sql \
 	%D%/unit/responder/stage.h %D%/unit/worker/world.h
 
 ## --- what a linker cannot see: which way the includes point -------------------
@@ -176,28 +254,60 @@ noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
 EXTRA_DIST += %D%/fake-ollama/README.md %D%/fake-ollama/test_fake.py
 
 ## --- the system tests: real processes, run by tests/run.sh --------------------
-EXTRA_DIST += %D%/run.sh \
+EXTRA_DIST += %D%/run.sh %D%/nightly.sh \
 	%D%/system/pytest.ini %D%/system/conftest.py %D%/system/harness.py \
+	%D%/system/test_artifacts.py %D%/system/test_stream.py \
 	%D%/system/test_chat.py %D%/system/test_embed.py %D%/system/test_jobs.py \
 	%D%/system/test_operations.py %D%/system/test_recovery.py \
 	%D%/system/test_webhooks.py %D%/system/netns.py %D%/system/test_sleep.py \
 	%D%/system/test_stalled.py %D%/system/test_storm.py \
-	%D%/system/test_wedge.py
+	%D%/system/test_submit.py %D%/system/test_wedge.py
 EXTRA_DIST += %D%/system/wire.py %D%/system/test_differential.py \
 	%D%/system/test_clients.py %D%/system/clients/requirements.txt \
 	%D%/system/clients/package.json %D%/system/clients/package-lock.json \
 	%D%/system/clients/py_ollama.py %D%/system/clients/py_openai.py \
 	%D%/system/clients/py_langchain.py %D%/system/clients/js_ollama.mjs \
 	%D%/system/clients/js_openai.mjs
+EXTRA_DIST += %D%/system/nasty.py %D%/system/clients/webhooks.txt \
+	%D%/system/clients/webhooks.json \
+	%D%/system/clients/py_standardwebhooks.py \
+	%D%/system/clients/js_standardwebhooks.mjs
+EXTRA_DIST += %D%/system/test_units.py %D%/system/test_smoke.py \
+	%D%/system/test_pull_models.py %D%/system/test_scaling.py
+EXTRA_DIST += %D%/system/test_docs.py %D%/system/test_receivers.py \
+	%D%/system/test_openapi.py %D%/system/openapi/check.py \
+	%D%/system/openapi/requirements.txt
+
+EXTRA_DIST += %D%/system/test_backup.py %D%/compose.sh \
+	%D%/compose.fake.yaml
+
+EXTRA_DIST += %D%/system/test_go_llm.py \
+	%D%/system/go-llm-model/go.mod \
+	%D%/system/go-llm-model/llm/llm.go \
+	%D%/system/go-llm-model/llm/ollama.go
+
+EXTRA_DIST += %D%/system/test_metrics.py %D%/system/test_logs.py
+EXTRA_DIST += %D%/system/test_cli.py %D%/system/test_library.py
 
 ## --- the benchmark: make bench prints the table of docs/performance.md --------
-EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop
+EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop %D%/bench/trivial \
+	%D%/bench/store %D%/bench/scale
 %C%_bench_load_SOURCES = %D%/bench/load.c \
 	%D%/bench/figures.c %D%/bench/figures.h
 %C%_bench_load_LDADD =
 %C%_bench_syncloop_SOURCES = %D%/bench/syncloop.c \
 	%D%/bench/figures.c %D%/bench/figures.h
 %C%_bench_syncloop_LDADD =
+%C%_bench_trivial_SOURCES = %D%/bench/trivial.c
+%C%_bench_trivial_LDADD = libfastcgi.la
+%C%_bench_store_SOURCES = %D%/bench/store.c \
+	%D%/bench/figures.c %D%/bench/figures.h
+%C%_bench_store_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+%C%_bench_store_LDADD = libstore.la $(SQLITE_LIBS)
+%C%_bench_scale_SOURCES = %D%/bench/scale.c \
+	%D%/bench/figures.c %D%/bench/figures.h
+%C%_bench_scale_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+%C%_bench_scale_LDADD = libstore.la $(SQLITE_LIBS)
 EXTRA_DIST += %D%/bench/run.py %D%/bench/slowsync.c
 CLEANFILES += $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
 
@@ -213,7 +323,10 @@ bench: all $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
 ## With --enable-fuzzing libFuzzer drives them (tests/fuzz/run.sh does all of
 ## it); otherwise replay.c does, and their corpora are unit tests.
 fuzz_targets = \
+	%D%/fuzz/fuzz_batch \
+	%D%/fuzz/fuzz_clock \
 	%D%/fuzz/fuzz_conf \
+	%D%/fuzz/fuzz_content \
 	%D%/fuzz/fuzz_frame \
 	%D%/fuzz/fuzz_guard \
 	%D%/fuzz/fuzz_jscan \
@@ -221,6 +334,8 @@ fuzz_targets = \
 	%D%/fuzz/fuzz_request \
 	%D%/fuzz/fuzz_retry \
 	%D%/fuzz/fuzz_str \
+	%D%/fuzz/fuzz_terms \
+	%D%/fuzz/fuzz_trail \
 	%D%/fuzz/fuzz_ulid
 
 if FUZZING
@@ -233,9 +348,17 @@ fuzz_driver = %D%/fuzz/replay.c
 fuzz_ldflags = $(AM_LDFLAGS)
 endif
 
+%C%_fuzz_fuzz_batch_SOURCES = %D%/fuzz/fuzz_batch.c $(fuzz_driver)
+%C%_fuzz_fuzz_batch_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_batch_LDADD = libresponder.la
+%C%_fuzz_fuzz_clock_SOURCES = %D%/fuzz/fuzz_clock.c $(fuzz_driver)
+%C%_fuzz_fuzz_clock_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_fuzz_conf_SOURCES = %D%/fuzz/fuzz_conf.c $(fuzz_driver)
 %C%_fuzz_fuzz_conf_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_fuzz_conf_LDADD = libcore.la
+%C%_fuzz_fuzz_content_SOURCES = %D%/fuzz/fuzz_content.c $(fuzz_driver)
+%C%_fuzz_fuzz_content_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_content_LDADD = libcore.la
 %C%_fuzz_fuzz_frame_SOURCES = %D%/fuzz/fuzz_frame.c $(fuzz_driver)
 %C%_fuzz_fuzz_frame_LDFLAGS = $(fuzz_ldflags)
 %C%_fuzz_fuzz_frame_LDADD = libcore.la
@@ -255,6 +378,12 @@ endif
 %C%_fuzz_fuzz_retry_LDADD = libcore.la
 %C%_fuzz_fuzz_str_SOURCES = %D%/fuzz/fuzz_str.c $(fuzz_driver)
 %C%_fuzz_fuzz_str_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_terms_SOURCES = %D%/fuzz/fuzz_terms.c $(fuzz_driver)
+%C%_fuzz_fuzz_terms_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_terms_LDADD = libresponder.la
+%C%_fuzz_fuzz_trail_SOURCES = %D%/fuzz/fuzz_trail.c $(fuzz_driver)
+%C%_fuzz_fuzz_trail_LDFLAGS = $(fuzz_ldflags)
+%C%_fuzz_fuzz_trail_LDADD = libresponder.la
 %C%_fuzz_fuzz_ulid_SOURCES = %D%/fuzz/fuzz_ulid.c $(fuzz_driver)
 %C%_fuzz_fuzz_ulid_LDFLAGS = $(fuzz_ldflags)
 EXTRA_DIST += %D%/fuzz/run.sh %D%/fuzz/fuzz.h %D%/fuzz/replay.c %D%/fuzz/corpus

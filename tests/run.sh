@@ -2,7 +2,8 @@
 # run.sh - everything that must hold, on a Debian with this repository.
 #
 # usage: tests/run.sh [PART...]
-#   asan   build with ASan, UBSan and -Werror; unit and system tests
+#   asan   build with ASan, UBSan and -Werror; unit and system tests, the Go
+#          module's
 #   tsan   build with TSan; unit tests, system tests of what has threads
 #   dist   make distcheck: what is shipped builds, passes and installs by itself
 # All of them without arguments. Installs what is missing, builds below
@@ -98,6 +99,43 @@ fake() {
         pytests "$1-fake" "$top/tests/fake-ollama/test_fake.py"
 }
 
+# has_go: Go is here, and new enough; nothing is fetched to make it so.
+has_go() {
+    export GOTOOLCHAIN=local GOPROXY=off
+    command -v go >/dev/null &&
+        printf 'go1.26\n%s\n' "$(go env GOVERSION)" | sort -VC
+}
+
+go_format() { [ -z "$(gofmt -l . | tee /dev/stderr)" ]; }
+
+# golang NAME: the Go module against $build/NAME's programs. Each test, subtest
+# and example counts.
+golang() {
+    local log=$build/$1-golang.log status
+    say "the Go module, $1"
+    if ! has_go; then
+        echo "SKIPPED: there is no Go 1.26 here; src/go is not tested"
+        skipped=$((skipped + 1))
+        return
+    fi
+    cd src/go || return
+    one "gofmt" go_format
+    one "go build" go build ./...
+    one "go vet" go vet ./...
+    one "go mod tidy" go mod tidy -diff # it would change nothing
+    FOREMAN_BUILD=$build/$1 go test -race -count=1 -v ./... >"$log" 2>&1
+    status=$?
+    cd "$top" || exit
+    grep -E '^ *--- (FAIL|SKIP)|^(SKIPPED|FAIL|panic)' "$log"
+    if [ "$status" -ne 0 ]; then
+        tail -n 60 "$log"
+        # one that never began has no line of its own
+        grep -qE '^ *--- FAIL' "$log" || failed=$((failed + 1))
+    fi
+    tally "$(grep -cE '^ *--- PASS' "$log")" "$(grep -cE '^ *--- FAIL' "$log")" \
+        "$(grep -cE '^ *--- SKIP|^SKIPPED' "$log")"
+}
+
 tally() {
     echo "$1 passed, $2 failed, $3 skipped"
     passed=$((passed + $1))
@@ -126,6 +164,7 @@ part_asan() {
     unit asan
     fake asan
     system asan
+    golang asan
     one "asan is quiet" no_reports asan
 }
 

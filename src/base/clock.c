@@ -1,5 +1,5 @@
 /*
- * clock.c - reading the clocks, or what a test says they show.
+ * clock.c - reading the clocks, or what a test says they show, and times as text.
  */
 #include <config.h>
 
@@ -92,4 +92,105 @@ void clock_iso(int64_t wall_ms, char out[CLOCK_ISO_SIZE])
 	put_digits(out + 14, 2, tm.tm_min);
 	put_digits(out + 17, 2, tm.tm_sec);
 	put_digits(out + 20, 3, (int)ms);
+}
+
+/* `digits` digits at *text, which moves on; -1 if they are not there. */
+static int take_digits(const char **text, int digits)
+{
+	int n = 0;
+
+	for (; digits > 0; digits--, (*text)++) {
+		if (**text < '0' || **text > '9')
+			return -1;
+		n = 10 * n + (**text - '0');
+	}
+	return n;
+}
+
+/* The same behind this character, in either case. */
+static int take_after(const char **text, char c, int digits)
+{
+	if (**text != c && **text != c + ('a' - 'A'))
+		return -1;
+	(*text)++;
+	return take_digits(text, digits);
+}
+
+static int days_in(int month, int year)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
+/* ".123456" as 123; 0 without; -1 if it is none. */
+static int take_fraction(const char **text)
+{
+	int ms = 0, scale = 100;
+
+	if (**text != '.')
+		return 0;
+	++*text;
+	if (**text < '0' || **text > '9')
+		return -1;
+	for (; **text >= '0' && **text <= '9'; ++*text, scale /= 10)
+		ms += (**text - '0') * scale;
+	return ms;
+}
+
+/* "Z", "+02:00": the offset in minutes. False: it is none, or not the end. */
+static bool take_offset(const char *text, int *minutes)
+{
+	int sign = *text == '-' ? -1 : 1, hour, minute;
+
+	*minutes = 0;
+	if (*text == 'Z' || *text == 'z')
+		return text[1] == '\0';
+	if (*text != '+' && *text != '-')
+		return false;
+	text++;
+	hour = take_digits(&text, 2);
+	if (*text++ != ':')
+		return false;
+	minute = take_digits(&text, 2);
+	*minutes = sign * (60 * hour + minute);
+	return hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && *text == '\0';
+}
+
+/* At *text; false if no such time can be. A leap second is one too many. */
+static bool take_time(const char **text, struct tm *tm)
+{
+	int year = take_digits(text, 4);
+	int month = take_after(text, '-', 2);
+	int day = take_after(text, '-', 2);
+	int hour = take_after(text, 'T', 2);
+	int minute = take_after(text, ':', 2);
+	int second = take_after(text, ':', 2);
+
+	if (year < 1970 || month < 1 || month > 12 || day < 1 ||
+	    day > days_in(month, year) || hour < 0 || hour > 23 || minute < 0 ||
+	    minute > 59 || second < 0 || second > 60)
+		return false;
+	*tm = (struct tm){ .tm_year = year - 1900,
+		               .tm_mon = month - 1,
+		               .tm_mday = day,
+		               .tm_hour = hour,
+		               .tm_min = minute,
+		               .tm_sec = second };
+	return true;
+}
+
+enum err clock_parse(const char *text, int64_t *wall_ms)
+{
+	int ms, offset;
+	struct tm tm;
+
+	if (!take_time(&text, &tm))
+		return ERR_INVAL;
+	ms = take_fraction(&text);
+	if (ms < 0 || !take_offset(text, &offset))
+		return ERR_INVAL;
+	*wall_ms = ((int64_t)timegm(&tm) - 60 * offset) * 1000 + ms;
+	return ERR_OK;
 }

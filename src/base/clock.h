@@ -9,6 +9,9 @@
 #ifndef FOREMAN_BASE_CLOCK_H
 #define FOREMAN_BASE_CLOCK_H
 
+#include "base/attr.h"
+#include "base/err.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,5 +28,9 @@ void clock_real(void);
 
 /* UTC, milliseconds, always 24 characters for years 0000-9999. */
 void clock_iso(int64_t wall_ms, char out[CLOCK_ISO_SIZE]);
+
+/* An RFC 3339 time, "2026-11-20T18:00:00Z", with any fraction (cut to
+ * milliseconds) and any offset, of the years 1970 to 9999. ERR_INVAL. */
+enum err clock_parse(const char *text, int64_t *wall_ms) MUST_CHECK;
 
 #endif

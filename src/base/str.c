@@ -364,3 +364,51 @@ void str_escape(struct span s, char *out, size_t size)
 	}
 	out[at] = '\0';
 }
+
+/* C0 but tab and newline, DEL, and C1 in its two bytes. */
+static bool is_control(const unsigned char *p, size_t len)
+{
+	if (len == 1)
+		return (p[0] < 0x20 && p[0] != '\t' && p[0] != '\n') || p[0] == 0x7f;
+	return len == 2 && p[0] == 0xc2 && p[1] < 0xa0;
+}
+
+/* Is there the beginning of a character, and nothing else? */
+static bool is_beginning(const unsigned char *p, size_t room)
+{
+	size_t len = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+	for (size_t i = 1; i < room; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return false;
+	return room < len && p[0] >= 0xc2 && p[0] <= 0xf4;
+}
+
+void str_readable(struct span s, char *out, size_t size)
+{
+	static const unsigned char unknown[] = { 0xef, 0xbf, 0xbd }; /* U+FFFD */
+	const unsigned char *p = (const unsigned char *)s.p;
+	size_t at = 0;
+
+	assert(size > 0);
+	for (size_t i = 0; i < s.len;) {
+		size_t len = utf8_sequence(p + i, s.len - i);
+		const unsigned char *from = p + i;
+		size_t copy = len;
+
+		if (len == 0 && is_beginning(from, s.len - i))
+			break;
+		i += len > 0 ? len : 1;
+		if (*from == '\r')
+			continue;
+		if (len == 0 || is_control(from, len)) {
+			from = unknown;
+			copy = sizeof(unknown);
+		}
+		if (at + copy >= size)
+			break;
+		memcpy(out + at, from, copy);
+		at += copy;
+	}
+	out[at] = '\0';
+}

@@ -64,4 +64,10 @@ bool str_utf8_ok(struct span s, size_t *bad);
  * \xNN, cut to fit with "..." at the end. Always NUL-terminated. */
 void str_escape(struct span s, char *out, size_t size);
 
+/* Copy a stranger's text for people: well-formed UTF-8 stays as it is, but
+ * control characters (of which tab and newline stay, returns go) and all other
+ * bytes become U+FFFD. Cut between characters to fit; a character that `s` ends
+ * in the middle of is left out. Always NUL-terminated. */
+void str_readable(struct span s, char *out, size_t size);
+
 #endif

@@ -51,30 +51,48 @@ static void step_up(struct ulid *u)
 		u->low = low;
 }
 
-void ulid_new(char out[ULID_SIZE])
+static void write_id(const struct ulid *u, char out[ULID_SIZE])
 {
-	int64_t now = clock_wall_ms();
-	struct ulid u;
-	uint64_t high, low;
+	uint64_t high = (uint64_t)u->wall_ms << 16 | u->high;
+	uint64_t low = u->low;
 
-	if (now < 0)
-		now = 0;
-	pthread_mutex_lock(&lock);
-	if (now > last.wall_ms)
-		draw(&last, now);
-	else
-		step_up(&last);
-	u = last;
-	pthread_mutex_unlock(&lock);
-
-	high = (uint64_t)u.wall_ms << 16 | u.high;
-	low = u.low;
 	for (int i = ULID_LEN; i-- > 0;) {
 		out[i] = alphabet[low & 31];
 		low = low >> 5 | high << 59;
 		high >>= 5;
 	}
 	out[ULID_LEN] = '\0';
+}
+
+void ulid_new(char out[ULID_SIZE])
+{
+	ulid_run((char(*)[ULID_SIZE])out, 1);
+}
+
+/* All but the first are steps from it, whatever the time has come to: another
+ * process would have to draw its 80 bits from a range of 2^46. */
+void ulid_run(char (*out)[ULID_SIZE], size_t count)
+{
+	int64_t now = clock_wall_ms();
+
+	if (now < 0)
+		now = 0;
+	pthread_mutex_lock(&lock);
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 && now > last.wall_ms)
+			draw(&last, now);
+		else
+			step_up(&last);
+		write_id(&last, out[i]);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+void ulid_floor(int64_t wall_ms, char out[ULID_SIZE])
+{
+	struct ulid u = { .wall_ms = wall_ms > 0 ? wall_ms : 0 };
+
+	write_id(&u, out);
 }
 
 enum err ulid_parse(struct span s, char out[ULID_SIZE])

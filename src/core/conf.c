@@ -513,6 +513,25 @@ static void show_admin(const void *field, FILE *to)
 	fputs(admin_words[*(const bool *)field], to);
 }
 
+static const char *const checkpointer_words[] = { "worker", "other" };
+
+static enum err read_checkpointer(const struct setting *s, struct span text,
+                                  void *field)
+{
+	int i = word_index(checkpointer_words, ARRAY_LEN(checkpointer_words), text);
+
+	(void)s;
+	if (i < 0)
+		return ERR_INVAL;
+	*(bool *)field = i == 1;
+	return ERR_OK;
+}
+
+static void show_checkpointer(const void *field, FILE *to)
+{
+	fputs(checkpointer_words[*(const bool *)field], to);
+}
+
 static const char *const level_words[LOG_LEVEL_COUNT] = {
 	[LOG_ERROR] = "error",
 	[LOG_WARN] = "warn",
@@ -592,6 +611,8 @@ static const struct type
 	            true },
 	T_SCHEDULE = { "durations", read_schedule, show_schedule,
 	               "a comma list of at most 32 durations", false },
+	T_CHECKPOINTER = { "word", read_checkpointer, show_checkpointer,
+	                   "worker or other", false },
 	T_ADMIN = { "word", read_admin, show_admin, "deny or allow", false },
 	T_LEVEL = { "word", read_level, show_level, "error, warn, info or debug",
 	            false },
@@ -610,6 +631,9 @@ static const struct setting settings[] = {
 	  "queue", false },
 	{ "FOREMAN_DB", &T_PATH, FIELD(db), "", "/var/lib/foreman/foreman.db",
 	  "the SQLite file, mode 0640 in a directory of mode 0750", false },
+	{ "FOREMAN_CHECKPOINTER", &T_CHECKPOINTER, FIELD(other_checkpoints), "",
+	  "worker", "who empties the database's write-ahead log; other is a program "
+	  "that copies it, such as Litestream", false },
 	{ "FOREMAN_SOCKET", &T_SOCKET, FIELD(socket), "", "/run/foreman/responder.sock",
 	  "where the responders listen for FastCGI", false },
 	{ "FOREMAN_RELAY", &T_SOCKET_PATH, FIELD(relay), "", "/run/foreman/relay.sock",
@@ -619,14 +643,16 @@ static const struct setting settings[] = {
 	{ "FOREMAN_REQUEST_BUFFERS", &T_LINES, FIELD(request_buffers), "", "",
 	  "the request buffering lines that this Caddy understands; read by the "
 	  "Caddyfile alone", false },
+	{ "FOREMAN_URL", &T_BASE_URL, FIELD(url), "", "http://localhost:8080",
+	  "where the service is; read by the command line and libforeman alone", false },
 	{ "FOREMAN_RESPONDERS", &T_COUNT, FIELD(responders), "1..256", "cores",
 	  "responder processes; cores is the number of processors", false },
 	{ "FOREMAN_THREADS", &T_NUMBER, FIELD(threads), "1..1024", "32",
 	  "requests one responder works on at once; clients that wait in line take no "
 	  "thread", false },
 	{ "FOREMAN_API_TOKEN", &T_TOKEN, FIELD(api_token), "", "",
-	  "if set, every request but /healthz needs Authorization: Bearer with it",
-	  true },
+	  "if set, every request but /healthz and a preflight needs Authorization: "
+	  "Bearer with it", true },
 	{ "FOREMAN_MAX_BODY", &T_SIZE, FIELD(max_body), "1K..512M", "64M",
 	  "request body cap; 413 above it", false },
 	{ "FOREMAN_MAX_QUEUE", &T_NUMBER, FIELD(max_queue), "1..4096", "512",
@@ -645,6 +671,9 @@ static const struct setting settings[] = {
 	{ "FOREMAN_TARGET_STALL", &T_DURATION, FIELD(target_stall_ms), "0 or 1s..30d",
 	  "15m", "a job whose target says nothing and answers no probe for this long "
 	  "is taken back; 0 is never", false },
+	{ "FOREMAN_TARGET_DEAD", &T_DURATION, FIELD(target_dead_ms), "4s..1h", "2m",
+	  "a target whose host acknowledges nothing for this long is gone; a shorter "
+	  "nap loses nothing", false },
 	{ "FOREMAN_KEEPALIVE", &T_DURATION, FIELD(keepalive_ms), "0 or 100ms..1h",
 	  "15s", "a waiting client gets a few spaces this often, the first after this "
 	  "long; 0 is never", false },
@@ -930,6 +959,7 @@ struct conf_help conf_help(size_t i)
 	return (struct conf_help){
 		.name = s->name,
 		.type = s->type->name,
+		.accepts = s->type->accepts,
 		.range = s->range,
 		.fallback = s->fallback,
 		.help = s->help,

@@ -32,10 +32,12 @@ struct conf {
 	char *ollama_token;
 	char *embed_model;
 	char *db;
+	bool other_checkpoints;  /* FOREMAN_CHECKPOINTER=other: the worker does not */
 	char *socket;            /* a path, or host:port */
 	char *relay;
 	char *listen;            /* the Caddyfile's; only checked for form */
 	char *request_buffers;   /* the Caddyfile's */
+	char *url;               /* the command line's and libforeman's */
 	int64_t responders;
 	int64_t threads;
 	char *api_token;
@@ -46,6 +48,7 @@ struct conf {
 	int64_t max_attempts;
 	int64_t max_silence_ms;  /* 0 = never */
 	int64_t target_stall_ms; /* 0 = never */
+	int64_t target_dead_ms;  /* TCP's patience with its host */
 	int64_t keepalive_ms;    /* 0 = never */
 	int64_t chat_max_wait_ms; /* 0 = no limit */
 	int64_t poll_interval_ms;
@@ -78,6 +81,7 @@ void conf_dump(const struct conf *c, FILE *to);
 struct conf_help {
 	const char *name;
 	const char *type;     /* "duration", "size", "number" … */
+	const char *accepts;  /* "a duration", "http(s)://host[:port]…" */
 	const char *range;    /* "1..1024", or "" */
 	const char *fallback; /* the default as written, "" = none */
 	const char *help;

@@ -258,6 +258,20 @@ static void add_timings(cJSON *o, const struct job *job, int64_t now_ms)
 	json_add_int(timings, "working_ms", lasted(working, end));
 }
 
+/* All or nothing: an end without a start helps nobody. */
+static void add_estimate(cJSON *o, const struct job *job)
+{
+	cJSON *estimate;
+
+	if (!job->starts_ms || !job->ends_ms) {
+		json_add_str(o, "estimate", NULL);
+		return;
+	}
+	estimate = cJSON_AddObjectToObject(o, "estimate");
+	json_add_time(estimate, "starts_at", job->starts_ms);
+	json_add_time(estimate, "ends_at", job->ends_ms);
+}
+
 static void add_usage(cJSON *o, const struct job *job)
 {
 	cJSON *usage = cJSON_AddObjectToObject(o, "usage");
@@ -396,6 +410,7 @@ char *job_json(const struct job *job, const struct job_view *view)
 	add_text(o, "endpoint", job->endpoint);
 	add_text(o, "model", job->model);
 	add_count(o, "position", job->position, 1);
+	add_estimate(o, job);
 	json_add_str(o, "waiting_on", job_waiting_name(job->waiting_on));
 	json_add_int(o, "attempts", job->attempts);
 	json_add_int(o, "seq", job->event_seq);

@@ -122,6 +122,8 @@ struct job {
 	int64_t webhook_pending;
 	int64_t webhook_dead;
 	int64_t position;       /* 1 = next; 0 = does not wait or not known */
+	int64_t starts_ms;      /* estimated, while it waits; 0 = not known */
+	int64_t ends_ms;
 	enum job_waiting waiting_on;
 	struct artifact *artifacts;
 	size_t artifact_count;

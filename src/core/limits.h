@@ -17,16 +17,22 @@
 #define LIMIT_WEBHOOK_SECRET_MIN 24   /* decoded bytes, Standard Webhooks */
 #define LIMIT_WEBHOOK_SECRET_MAX 64
 #define LIMIT_IDEMPOTENCY_KEY 255     /* characters */
+#define LIMIT_BATCH_JOBS 10000        /* lines of one NDJSON POST /jobs */
+#define LIMIT_RETRY_JOBS_S 600        /* the longest Retry-After of a full queue */
 #define LIMIT_JOB_SPAN_MS (366LL * 24 * 3600 * 1000) /* expires_in, timeout */
 #define LIMIT_JOB_DEPTH 128           /* nesting of a POST /jobs body */
 #define LIMIT_LIST_DEFAULT 50         /* jobs a page */
 #define LIMIT_LIST_MAX 200
-#define LIMIT_LIST_SCAN 20000         /* rows looked at for one page of a model */
+#define LIMIT_LIST_SCAN 20000         /* rows looked at for one page of webhooks */
+#define LIMIT_LIST_WAITING 2000       /* waiting jobs sorted for one page; where
+                                         more wait, */
+#define LIMIT_LIST_SEEK 400           /* ... so many ids are looked at */
 #define LIMIT_POSITION 1000           /* further back, a job's place is not told */
 #define LIMIT_QUEUE_KEYS 1000         /* load keys listed by GET /queue */
 #define LIMIT_PATH 1024               /* bytes of a request path */
 #define LIMIT_REQUEST_HEADERS 8192    /* bytes of a client's header lines that
                                          the target is told; 431 above */
+#define LIMIT_TRACESTATE 512          /* bytes of a tracestate that is passed on */
 #define LIMIT_ERROR_TEXT 1024         /* bytes of an error kept on a job */
 
 /* --- the relay --- */
@@ -35,6 +41,15 @@
 #define LIMIT_HEAD (16 * 1024)        /* bytes of upstream response headers */
 #define LIMIT_LINE_HOLD (256 * 1024)  /* an unfinished NDJSON line is held back
                                          up to this, then sent in pieces */
+
+/* --- clients that wait for a job to move --- */
+#define LIMIT_WATCHERS 1024           /* parked, a process; above: no waiting */
+#define LIMIT_WATCH_HELD (64 * 1024 * 1024) /* bytes of answers not yet taken:
+                                         above, who comes next waits on */
+#define LIMIT_WATCH_MS 50             /* between two looks for a commit */
+#define LIMIT_WATCH_STALL_MS 60000    /* an answer of which nothing is taken for
+                                         so long is cut off */
+#define LIMIT_WAIT_MAX_S 60           /* ?wait=, Prefer: wait; seconds */
 
 /* --- time, milliseconds --- */
 #define LIMIT_GATE_WAIT_MS 10000      /* for the write gate */
@@ -51,13 +66,16 @@
 #define LIMIT_DRAIN_MS 30000          /* SIGTERM: for what is running */
 #define LIMIT_RELOAD_DRAIN_MS 900000  /* SIGHUP: for the old generation */
 #define LIMIT_CONNECT_MS 10000        /* to the target: SYNs at 0, 1, 3, 7 s */
-#define LIMIT_TARGET_DEAD_MS 120000   /* TCP_USER_TIMEOUT; facts: naps to 80 s
-                                         survive, an upload into sleep ends */
 #define LIMIT_PROBE_CONNECT_MS 3000
 #define LIMIT_PROBE_MS 5000
 #define LIMIT_PS_MS 2000              /* /api/ps may block while a load runs */
 #define LIMIT_PASS_MS 30000           /* tags, show, version passed at once */
 #define LIMIT_EMBED_MS 60000          /* one embedding through the bypass */
+#define LIMIT_KEPT_IDLE_MS 2000       /* a responder thread's connection to the
+                                         target, between two requests: less than
+                                         servers wait, or a lid takes to close */
+#define LIMIT_GOOD_WORD_MS 100        /* a responder thread believes that the
+                                         target is up, the embedder resident */
 #define LIMIT_POLL_ASLEEP_MS 30000    /* slowest poll while the target sleeps */
 #define LIMIT_RETRY_BASE_MS 5000      /* job retries: 5 s x 2^n, at most ... */
 #define LIMIT_RETRY_MAX_MS 600000
@@ -104,13 +122,35 @@
 #define LIMIT_UPKEEP_MS 1000          /* between two looks at all else */
 #define LIMIT_PRUNE_MS 60000          /* removal of old jobs */
 #define LIMIT_WAL_BYTES (16 * 1024 * 1024) /* checkpoint above this */
+#define LIMIT_WAL_LARGE (64 * 1024 * 1024) /* a reader let it grow: warn, and
+                                         give the room back when it has gone */
+#define LIMIT_FREE_BYTES (16 * 1024 * 1024) /* unused bytes left in the file: they
+                                         are used again. More are given back, */
+#define LIMIT_VACUUM_PAGES 256        /* ... so many pages a transaction, */
+#define LIMIT_VACUUM_IDLE_MS 50       /* ... one so often while nothing runs */
+#define LIMIT_VACUUM_BUSY_MS 1000     /* ... and so often while a job does */
 #define LIMIT_PRUNE_BATCH 200         /* finished jobs removed per transaction */
+#define LIMIT_RETIRED_MS (90LL * 24 * 3600 * 1000) /* removed ids older than this
+                                         are forgotten: 404 instead of 410 */
+#define LIMIT_RETIRED_BATCH 2000      /* ... so many per transaction */
+
+/* --- estimates --- */
+#define LIMIT_PACE_KEYS 1000          /* load keys whose pace is remembered */
+#define LIMIT_PACE_LOAD_MS 100        /* what the target calls loading and takes
+                                         less was none: the model was there */
 
 /* --- webhooks --- */
-#define LIMIT_WEBHOOK_FLIGHTS 8       /* deliveries at once */
+#define LIMIT_WEBHOOK_FLIGHTS 64      /* deliveries at once ... */
+#define LIMIT_WEBHOOK_FRESH 8         /* ... of them in their first
+                                         LIMIT_WEBHOOK_SLOW_MS: those who hold
+                                         theirs longer leave these to others */
 #define LIMIT_WEBHOOK_PER_HOST 2
 #define LIMIT_WEBHOOK_CONNECT_MS 5000
 #define LIMIT_WEBHOOK_REPLY 1024      /* bytes of a receiver's reply kept */
+#define LIMIT_WEBHOOK_WAKE 200        /* that a success to their receiver makes
+                                         due at once */
+#define LIMIT_WEBHOOK_LOG 64          /* attempts kept of each webhook */
+#define LIMIT_REDELIVER 1000          /* webhooks one call sends again */
 #define LIMIT_WEBHOOK_SCHEDULE 32     /* entries */
 #define LIMIT_WEBHOOK_WINDOW 64       /* due ones looked at at once */
 #define LIMIT_WEBHOOK_SLOW_MS 1000    /* a receiver that takes longer may be
@@ -119,5 +159,11 @@
 
 /* --- artifacts --- */
 #define LIMIT_ARTIFACT_CHUNK (1024 * 1024) /* bytes a row; sqlite facts, part 5 */
+#define LIMIT_ARTIFACT_DIRECT (64 * 1024) /* up to so many go out in one write;
+                                         more by the shelf, at the client's pace */
+#define LIMIT_SHELF_CLIENTS 512       /* who is sent artifacts, per responder;
+                                         503 above */
+#define LIMIT_SHELF_STALL_MS 60000    /* a client that takes nothing so long is
+                                         let go */
 
 #endif

@@ -66,7 +66,7 @@ enum err fcgx_init(void)
 
 static enum err accept_one(int listen_fd, int *out)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len;
 	int fd;
 
@@ -258,13 +258,16 @@ enum err fcgx_head(struct fcgx *r, int status, const char *content_type,
 	return e;
 }
 
+enum err fcgx_add(struct fcgx *r, const void *p, size_t len)
+{
+	assert(r->answered);
+	return r->head_only ? ERR_OK : put(r, p, len);
+}
+
 enum err fcgx_write(struct fcgx *r, const void *p, size_t len)
 {
-	enum err e = ERR_OK;
+	enum err e = fcgx_add(r, p, len);
 
-	assert(r->answered);
-	if (!r->head_only)
-		e = put(r, p, len);
 	/* a stream that failed before flushes "well", so ask it */
 	if (!e && (FCGX_FFlush(r->req.out) != 0 || FCGX_GetError(r->req.out) != 0))
 		e = ERR_CLOSED;

@@ -61,6 +61,9 @@ int64_t fcgx_length(const struct fcgx *r);
 enum err fcgx_head(struct fcgx *r, int status, const char *content_type,
                    struct span headers) MUST_CHECK;
 enum err fcgx_write(struct fcgx *r, const void *p, size_t len) MUST_CHECK;
+/* As fcgx_write, for what is of no use until it is whole: it leaves with what
+ * follows, at the latest with the end. */
+enum err fcgx_add(struct fcgx *r, const void *p, size_t len) MUST_CHECK;
 
 /* Head (with Content-Length, for HEAD requests too; not for 204 and 304) and
  * body; they leave together with the end, in fcgx_finish. */

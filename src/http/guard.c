@@ -627,7 +627,7 @@ static enum err check_authority(struct span authority, struct errtext *why)
 /* Before any parser is asked: what parsers disagree about is refused. */
 static enum err check_form(struct span url, struct errtext *why)
 {
-	struct span rest = url;
+	struct span rest;
 	size_t len = 0;
 
 	if (url.len > LIMIT_WEBHOOK_URL)

@@ -6,6 +6,9 @@
  * first and attached to the loop. libcurl calls us from inside itself and may
  * not be called back from there, so what a callback starts or stops is only
  * noted, and settled when libcurl has returned.
+ * A line's connection is kept by libcurl and dropped with its handle. What is
+ * sent on it may be sent twice: libcurl repeats what died before a line of the
+ * reply, and as a line keeps no second connection, on a fresh one, thus once.
  * Refused: a header line with a line break in it, a URL without its scheme,
  * interim replies without end, more than LIMIT_HEAD of headers.
  */
@@ -27,6 +30,7 @@
 #include <curl/curl.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "core/limits.h"
 #include "http/guard.h"
@@ -39,6 +43,7 @@ struct exchange {
 	struct xfer_calls calls;
 	void *arg;
 	CURL *easy;              /* lent */
+	bool keep;               /* ... and its connection may be an old one */
 	CURLU *url;
 	struct curl_slist *headers;
 	char *host;              /* of the URL, for the guard */
@@ -429,8 +434,9 @@ static bool set_options(struct exchange *x)
 	SET(x, CURLOPT_OPENSOCKETDATA, x);
 	SET(x, CURLOPT_SOCKOPTFUNCTION, on_socket_options);
 	SET(x, CURLOPT_SOCKOPTDATA, x);
-	SET(x, CURLOPT_FRESH_CONNECT, 1L);
-	SET(x, CURLOPT_FORBID_REUSE, 1L);
+	SET(x, CURLOPT_FRESH_CONNECT, x->keep ? 0L : 1L);
+	SET(x, CURLOPT_FORBID_REUSE, x->keep ? 0L : 1L);
+	SET(x, CURLOPT_MAXCONNECTS, 1L);
 	SET(x, CURLOPT_NOSIGNAL, 1L);
 	/* else a dead resolver's thread is waited for, and all else with it */
 	SET(x, CURLOPT_QUICK_EXIT, 1L);
@@ -455,12 +461,12 @@ static void exchange_done(struct exchange *x)
 static enum err exchange_init(struct exchange *x, CURL *easy,
                               const struct xfer_ask *ask,
                               const struct xfer_calls *calls, void *arg,
-                              struct errtext *why)
+                              bool keep, struct errtext *why)
 {
 	enum err e;
 
 	*x = (struct exchange){
-		.ask = *ask, .calls = *calls, .arg = arg, .easy = easy
+		.ask = *ask, .calls = *calls, .arg = arg, .easy = easy, .keep = keep
 	};
 	assert(!ask->upload || !ask->body.p);
 	buf_init(&x->head, 2 * LIMIT_HEAD);
@@ -535,7 +541,9 @@ static enum xfer_outcome outcome_of(const struct exchange *x, CURLcode rc,
 	if (rc == CURLE_OK) /* a head cut short is fine with libcurl */
 		return x->head_given ? XFER_OK : XFER_LOST;
 	curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
-	if (ready_us == 0)
+	/* repeated in vain, it was ready the first time */
+	if (ready_us == 0 || rc == CURLE_COULDNT_CONNECT ||
+	    rc == CURLE_COULDNT_RESOLVE_HOST)
 		return unsent_outcome(x, rc);
 	return sent_outcome(x, rc, os_errno);
 }
@@ -584,7 +592,10 @@ static void judge(const struct exchange *x, CURLcode rc, struct xfer_result *out
 /* --- blocking -------------------------------------------------------------- */
 
 struct xfer_line {
-	CURL *easy;
+	CURL *easy;              /* NULL: made when needed */
+	bool keeps;              /* a connection, since then: */
+	int64_t kept_mono_ms;
+	int64_t kept_gap_ms;     /* boot - mono, which grows while this host sleeps */
 };
 
 enum err xfer_global_init(void)
@@ -599,24 +610,52 @@ const char *xfer_curl_version(void)
 
 struct xfer_line *xfer_line_new(void)
 {
-	struct xfer_line *line = calloc(1, sizeof(*line));
+	return calloc(1, sizeof(struct xfer_line));
+}
 
-	if (!line)
-		return NULL;
-	line->easy = curl_easy_init();
-	if (!line->easy) {
-		free(line);
-		return NULL;
-	}
-	return line;
+static int64_t sleep_gap_ms(void)
+{
+	return clock_boot_ms() - clock_mono_ms();
+}
+
+static void line_drop(struct xfer_line *line)
+{
+	curl_easy_cleanup(line->easy);
+	line->easy = NULL;
+	line->keeps = false;
 }
 
 void xfer_line_free(struct xfer_line *line)
 {
 	if (!line)
 		return;
-	curl_easy_cleanup(line->easy);
+	line_drop(line);
 	free(line);
+}
+
+int xfer_line_idle_ms(const struct xfer_line *line)
+{
+	int64_t left;
+
+	if (!line || !line->keeps)
+		return -1;
+	left = line->kept_mono_ms + LIMIT_KEPT_IDLE_MS - clock_mono_ms();
+	if (left < 0 || sleep_gap_ms() - line->kept_gap_ms >= LIMIT_SLEPT_MS)
+		return 0;
+	return (int)left;
+}
+
+void xfer_line_rest(struct xfer_line *line)
+{
+	if (xfer_line_idle_ms(line) == 0)
+		line_drop(line);
+}
+
+static void line_kept(struct xfer_line *line)
+{
+	line->keeps = true;
+	line->kept_mono_ms = clock_mono_ms();
+	line->kept_gap_ms = sleep_gap_ms();
 }
 
 void xfer_call(struct xfer_line *line, const struct xfer_ask *ask,
@@ -625,10 +664,21 @@ void xfer_call(struct xfer_line *line, const struct xfer_ask *ask,
 	struct errtext why = { "" };
 	struct exchange x;
 
-	if (exchange_init(&x, line->easy, ask, calls, arg, &why))
+	assert(!ask->repeatable || (!ask->upload && !ask->guard));
+	xfer_line_rest(line);
+	if (!line->easy)
+		line->easy = curl_easy_init();
+	if (!line->easy) {
+		*out = (struct xfer_result){ .outcome = XFER_FAILED };
+		errtext_set(&out->why, "out of memory");
+		return;
+	}
+	if (exchange_init(&x, line->easy, ask, calls, arg, ask->repeatable, &why))
 		*out = (struct xfer_result){ .outcome = XFER_FAILED, .why = why };
 	else
 		judge(&x, curl_easy_perform(line->easy), out);
+	if (ask->repeatable && out->outcome == XFER_OK)
+		line_kept(line);
 	curl_easy_reset(line->easy); /* before what it points to goes */
 	exchange_done(&x);
 }
@@ -713,6 +763,8 @@ static void hub_settle(struct hub *h)
 	while (h->unsettled) {
 		h->unsettled = false;
 		for (x = h->xfers; x; x = x->next)
+			/* xfer_release took what is freed off this list:
+			 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 			if (x->dropped || x->unwatched || !x->added)
 				break;
 		if (!x)
@@ -898,7 +950,7 @@ enum err xfer_start(struct loop *l, const struct xfer_ask *ask,
 		return e;
 	}
 	x->hub = h;
-	e = exchange_init(&x->x, easy, ask, calls, arg, why);
+	e = exchange_init(&x->x, easy, ask, calls, arg, false, why);
 	if (!e && (curl_easy_setopt(easy, CURLOPT_PRIVATE, (void *)x) ||
 	           (!h->inside && !xfer_add(x))))
 		e = ERR_NOMEM;

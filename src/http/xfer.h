@@ -3,9 +3,10 @@
  * door to libcurl.
  *
  * Two ways to run it: inside a loop (xfer_start), or blocking (xfer_call) for
- * a responder's thread. Each uses a fresh connection that is not reused: on a
- * reused one libcurl silently sends a POST again. Never a proxy, a redirect,
- * a signal, a decoded body, or a guess.
+ * a responder's thread. Each uses a fresh connection that is not reused, for on
+ * a reused one libcurl silently sends a POST again; only a blocking exchange
+ * that is `repeatable` may use the one before's. Never a proxy, a redirect, a
+ * signal, a decoded body, or a guess.
  */
 #ifndef FOREMAN_HTTP_XFER_H
 #define FOREMAN_HTTP_XFER_H
@@ -38,6 +39,11 @@ struct xfer_ask {
 	int total_ms;                /* 0: no limit; silence is legitimate */
 	int dead_ms;                 /* TCP keepalive and TCP_USER_TIMEOUT; 0: off */
 	const struct guard *guard;   /* every address connected to must pass; or NULL */
+	/* It does no harm if the server sees it twice: xfer_call may send it on the
+	 * connection the line has kept and, if that dies before a line of the reply,
+	 * once more on a fresh one; then keeps the connection. Without `upload` and
+	 * `guard`. In a loop it means nothing. */
+	bool repeatable;
 };                               /* all of it must outlive the exchange */
 
 /* The reply's head, once: header lines "Name: value\n" without hop-by-hop
@@ -90,10 +96,17 @@ enum err xfer_start(struct loop *l, const struct xfer_ask *ask,
  * May be called from any callback, for any exchange of the loop. */
 void xfer_stop(struct xfer *x);
 
-/* A responder thread's handle: keeps what is costly to make, no connections. */
+/* A responder thread's handle: keeps what is costly to make, and for repeatable
+ * requests one connection. */
 struct xfer_line;
 struct xfer_line *xfer_line_new(void);
 void xfer_line_free(struct xfer_line *line);
+/* How long the kept connection may yet lie idle, of LIMIT_KEPT_IDLE_MS; -1: none
+ * is kept. When that time is over, xfer_line_rest closes it; so does the next
+ * exchange, and when this host slept in between: the peer may be gone without
+ * our having heard. */
+int xfer_line_idle_ms(const struct xfer_line *line);
+void xfer_line_rest(struct xfer_line *line);
 /* Blocks until the end; calls head and body on the way. */
 void xfer_call(struct xfer_line *line, const struct xfer_ask *ask,
                const struct xfer_calls *calls, void *arg, struct xfer_result *out);

@@ -19,6 +19,7 @@
 static const struct fault_row faults[FAULT_COUNT] = {
 	[FAULT_INVALID_REQUEST] = { 400, "invalid_request", false, 0 },
 	[FAULT_INVALID_JOB_ID] = { 400, "invalid_job_id", false, 0 },
+	[FAULT_INVALID_WEBHOOK_ID] = { 400, "invalid_webhook_id", false, 0 },
 	[FAULT_UNAUTHORIZED] = { 401, "unauthorized", false, 0 },
 	[FAULT_FORBIDDEN] = { 403, "forbidden", false, 0 },
 	[FAULT_NOT_FOUND] = { 404, "not_found", false, 0 },
@@ -26,6 +27,7 @@ static const struct fault_row faults[FAULT_COUNT] = {
 	[FAULT_RETIRED] = { 410, "retired", false, 0 },
 	[FAULT_TOO_LARGE] = { 413, "body_too_large", false, 0 },
 	[FAULT_MEDIA_TYPE] = { 415, "unsupported_media_type", false, 0 },
+	[FAULT_RANGE] = { 416, "range_not_satisfiable", false, 0 },
 	[FAULT_WEBHOOK_REFUSED] = { 422, "webhook_refused", false, 0 },
 	[FAULT_TOO_MANY_JOBS] = { 429, "too_many_jobs", true, 30 },
 	[FAULT_HEADERS_TOO_LARGE] = { 431, "headers_too_large", false, 0 },
@@ -36,6 +38,8 @@ static const struct fault_row faults[FAULT_COUNT] = {
 	[FAULT_TARGET_UNREACHABLE] = { 503, "target_unreachable", true, 10 },
 	[FAULT_NOT_READY] = { 503, "not_ready", true, 5 },
 	[FAULT_STOPPING] = { 503, "stopping", true, 2 },
+	[FAULT_KEY_REUSED] = { 422, "idempotency_key_reused", false, 0 },
+	[FAULT_BATCH_TOO_LARGE] = { 413, "batch_too_large", false, 0 },
 	[FAULT_STORAGE_FULL] = { 507, "storage_full", true, 60 },
 };
 
@@ -148,6 +152,22 @@ const char *answer_event_prefix(enum family family)
 	return family == FAMILY_ANTHROPIC ? "event: error\ndata: " : "data: ";
 }
 
+enum fault answer_store_fault(enum err e, const char **text)
+{
+	switch (e) {
+	case ERR_FULL:
+		*text = "the disk is full";
+		return FAULT_STORAGE_FULL;
+	case ERR_BUSY:
+	case ERR_TIMEOUT:
+		*text = "the database is busy, please try again";
+		return FAULT_BUSY;
+	default:
+		*text = "the database cannot be used";
+		return FAULT_INTERNAL;
+	}
+}
+
 /* --- answers --------------------------------------------------------------- */
 
 static void reply(struct call *c, int status, const char *type,
@@ -161,24 +181,39 @@ static void reply(struct call *c, int status, const char *type,
 		errtext_set(&c->why, "cannot answer: %s", err_name(e));
 }
 
-void answer_fault_with(struct call *c, enum fault f, const char *headers,
-                       const char *text)
+static void fault_reply(struct call *c, enum fault f, int retry_after_s,
+                        const char *headers, const char *text)
 {
 	const struct fault_row *row = &faults[f];
 	char *body = answer_error_body(c->family, row->status, row->code,
 	                               row->retryable, text);
 	char lines[256] = "";
 
-	if (row->retry_after_s)
-		snprintf(lines, sizeof(lines), "Retry-After: %d\n%s",
-		         row->retry_after_s, headers ? headers : "");
+	if (retry_after_s)
+		snprintf(lines, sizeof(lines), "Retry-After: %d\n%s", retry_after_s,
+		         headers ? headers : "");
 	else if (headers)
 		str_copy(lines, sizeof(lines), headers);
+	/* what a client is told of its own mistake may repeat its words: not for the
+	 * log */
 	if (!c->why.s[0])
-		errtext_set(&c->why, "%s", text);
+		errtext_set(&c->why, "%s", row->status < 500 ? row->code : text);
 	reply(c, row->status, answer_error_type(c->family), span_of(lines),
 	      body ? span_of(body) : SPAN_LIT("{\"error\":\"out of memory\"}"));
 	free(body);
+}
+
+void answer_fault_with(struct call *c, enum fault f, const char *headers,
+                       const char *text)
+{
+	fault_reply(c, f, faults[f].retry_after_s, headers, text);
+}
+
+void answer_fault_after(struct call *c, enum fault f, int retry_after_s,
+                        const char *text)
+{
+	fault_reply(c, f, retry_after_s ? retry_after_s : faults[f].retry_after_s, NULL,
+	            text);
 }
 
 void answer_fault(struct call *c, enum fault f, const char *fmt, ...)
@@ -194,20 +229,13 @@ void answer_fault(struct call *c, enum fault f, const char *fmt, ...)
 
 void answer_store_error(struct call *c, enum err e)
 {
+	enum fault fault;
+	const char *text;
+
 	if (!c->why.s[0])
 		errtext_set(&c->why, "store: %s", err_name(e));
-	switch (e) {
-	case ERR_FULL:
-		answer_fault(c, FAULT_STORAGE_FULL, "the disk is full");
-		break;
-	case ERR_BUSY:
-	case ERR_TIMEOUT:
-		answer_fault(c, FAULT_BUSY, "the database is busy, please try again");
-		break;
-	default:
-		answer_fault(c, FAULT_INTERNAL, "the database cannot be used");
-		break;
-	}
+	fault = answer_store_fault(e, &text);
+	answer_fault(c, fault, "%s", text);
 }
 
 void answer_json(struct call *c, int status, const char *headers, char *json)
@@ -224,6 +252,12 @@ void answer_text(struct call *c, int status, const char *headers,
                  struct span json)
 {
 	reply(c, status, "application/json; charset=utf-8", span_of(headers), json);
+}
+
+void answer_typed(struct call *c, int status, const char *type, const char *headers,
+                  struct span text)
+{
+	reply(c, status, type, span_of(headers), text);
 }
 
 void answer_empty(struct call *c, int status, const char *headers)

@@ -15,6 +15,7 @@
 enum fault {
 	FAULT_INVALID_REQUEST,    /* 400 */
 	FAULT_INVALID_JOB_ID,
+	FAULT_INVALID_WEBHOOK_ID,
 	FAULT_UNAUTHORIZED,       /* 401 */
 	FAULT_FORBIDDEN,          /* 403 */
 	FAULT_NOT_FOUND,          /* 404 */
@@ -22,6 +23,7 @@ enum fault {
 	FAULT_RETIRED,            /* 410 */
 	FAULT_TOO_LARGE,          /* 413 */
 	FAULT_MEDIA_TYPE,         /* 415 */
+	FAULT_RANGE,              /* 416 */
 	FAULT_WEBHOOK_REFUSED,    /* 422 */
 	FAULT_TOO_MANY_JOBS,      /* 429 */
 	FAULT_HEADERS_TOO_LARGE,  /* 431 */
@@ -33,6 +35,8 @@ enum fault {
 	FAULT_NOT_READY,
 	FAULT_STOPPING,
 	FAULT_STORAGE_FULL,       /* 507 */
+	FAULT_KEY_REUSED,         /* 422 */
+	FAULT_BATCH_TOO_LARGE,    /* 413 */
 	FAULT_COUNT
 };
 
@@ -68,6 +72,14 @@ char *answer_error_body(enum family family, int status, const char *code,
  * line ends it. */
 const char *answer_event_prefix(enum family family);
 
+/* The same with a Retry-After that was measured; 0: the fault's own. */
+void answer_fault_after(struct call *c, enum fault f, int retry_after_s,
+                        const char *text);
+
+/* The fault that a store function's error amounts to, and what a client is told
+ * of it. */
+enum fault answer_store_fault(enum err e, const char **text);
+
 /* --- to a request; each sets c->status ------------------------------------- */
 
 /* The fault with a text for the client ("model is required"). */
@@ -78,8 +90,7 @@ void answer_fault(struct call *c, enum fault f, const char *fmt, ...)
 void answer_fault_with(struct call *c, enum fault f, const char *headers,
                        const char *text);
 
-/* The fault that a store function's error amounts to; c->why says more to the
- * log than the client is told. */
+/* The same as an answer; c->why says more to the log. */
 void answer_store_error(struct call *c, enum err e);
 
 /* JSON text (NULL: 500, out of memory), which is freed. `headers` may be NULL. */
@@ -88,6 +99,10 @@ void answer_json(struct call *c, int status, const char *headers, char *json);
 /* JSON bytes of somebody else's, in Ollama's media type. */
 void answer_text(struct call *c, int status, const char *headers,
                  struct span json);
+
+/* Text of that media type. */
+void answer_typed(struct call *c, int status, const char *type, const char *headers,
+                  struct span text);
 
 /* Status and header lines only. */
 void answer_empty(struct call *c, int status, const char *headers);

@@ -77,6 +77,32 @@ static bool one_line(struct span s)
 	return true;
 }
 
+static enum err add_line(struct buf *out, const char *name, struct span value)
+{
+	enum err e = buf_add_str(out, name);
+
+	if (!e)
+		e = buf_add_str(out, ": ");
+	if (!e)
+		e = buf_add(out, value.p, value.len);
+	return e ? e : buf_add_str(out, "\n");
+}
+
+enum err call_traced(const struct call *c, struct buf *out)
+{
+	struct span state = call_header(c, "HTTP_TRACESTATE");
+	enum err e = ERR_OK;
+
+	if (c->trail.given)
+		e = add_line(out, "X-Request-Id", span_of(c->trail.id));
+	if (!e && c->trail.trace[0])
+		e = add_line(out, "traceparent", call_header(c, "HTTP_TRACEPARENT"));
+	if (!e && c->trail.trace[0] && state.p && state.len <= LIMIT_TRACESTATE &&
+	    one_line(state))
+		e = add_line(out, "tracestate", state);
+	return e;
+}
+
 enum err call_forwarded(struct call *c, struct buf *out)
 {
 	static const char *const forwarded[][2] = {
@@ -100,14 +126,10 @@ enum err call_forwarded(struct call *c, struct buf *out)
 		if (!value.p || !one_line(value) ||
 		    (strcmp(forwarded[i][1], "Origin") == 0 && same_origin(c, value)))
 			continue;
-		e = buf_add_str(out, forwarded[i][1]);
-		if (!e)
-			e = buf_add_str(out, ": ");
-		if (!e)
-			e = buf_add(out, value.p, value.len);
-		if (!e)
-			e = buf_add_str(out, "\n");
+		e = add_line(out, forwarded[i][1], value);
 	}
+	if (!e)
+		e = call_traced(c, out);
 	if (!e)
 		return ERR_OK;
 	buf_done(out);
@@ -192,15 +214,15 @@ enum err call_query_next(struct span *query, struct span *name, char **value)
 
 void call_end(struct call *c)
 {
-	enum log_level level = c->status >= 500 ? LOG_WARN : LOG_DEBUG;
 	char path[LOG_VALUE_MAX];
+	struct trail_end end = { .path = path,
+		                     .method = c->method,
+		                     .status = c->status,
+		                     .job = c->job,
+		                     .how = c->why.s };
 
 	str_escape(c->path, path, sizeof(path));
-	log_event(level, "request", KV_S("method", c->method), KV_S("path", path),
-	          KV_I("status", c->status),
-	          KV_I("us", clock_mono_us() - c->began_mono_us),
-	          KV_S("job", c->job[0] ? c->job : NULL),
-	          KV_S("reason", c->why.s[0] ? c->why.s : NULL));
+	trail_close(&c->trail, &end);
 	fcgx_finish(c->req);
 	c->req = NULL;
 }

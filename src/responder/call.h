@@ -15,8 +15,10 @@
 #include "base/ulid.h"
 #include "core/conf.h"
 #include "core/job.h"
+#include "core/limits.h"
 #include "fcgi/fcgx.h"
 #include "http/xfer.h"
+#include "responder/trail.h"
 #include "store/db.h"
 
 #include <stdbool.h>
@@ -26,6 +28,7 @@ struct group;
 struct guard;
 struct health;
 struct lot;
+struct watch;
 struct route;
 
 /* What all requests of one responder share. */
@@ -35,6 +38,7 @@ struct service {
 	struct group *group;
 	struct guard *guard;
 	struct lot *lot;
+	struct watch *watch;
 	struct health *health;
 };
 
@@ -43,6 +47,10 @@ struct seat {
 	const struct service *service;
 	struct db *db;          /* a DB_READER; call_db opens it */
 	struct xfer_line *line; /* call_line makes it */
+	int64_t up_mono_ms;     /* the worker's good word of the target ... */
+	int64_t ready_mono_ms;  /* ... and of the embedder was read then; 0: never */
+	char known[LIMIT_MODEL_NAME + 1]; /* the target's list had this model ... */
+	int64_t known_mono_ms;            /* ... then; 0: never */
 	struct buf body;        /* the request's; at most FOREMAN_MAX_BODY */
 };
 
@@ -62,7 +70,7 @@ struct call {
 	int status;              /* what was answered; 0 = nothing (yet) */
 	char job[ULID_SIZE];     /* the job it is about, "" = none; for the log */
 	struct errtext why;      /* of a failure; for the log */
-	int64_t began_mono_us;
+	struct trail trail;      /* goes along where the request goes */
 };
 
 /*
@@ -87,6 +95,13 @@ struct span call_header(const struct call *c, const char *name);
  * any other error has been answered.
  */
 enum err call_forwarded(struct call *c, struct buf *out) MUST_CHECK;
+
+/*
+ * What of the client's headers goes wherever its request leads, as lines: its
+ * X-Request-Id, traceparent and tracestate, where they are of the right form.
+ * Behind what is in `out`. ERR_TOOBIG, ERR_NOMEM.
+ */
+enum err call_traced(const struct call *c, struct buf *out) MUST_CHECK;
 
 /* How job objects are rendered in answers given now. */
 struct job_view call_view(const struct call *c);

@@ -6,6 +6,11 @@
  * except while the relay is down; then the lot attaches it later.
  * Until the job is stored, every failure is an answer; after that, closing the
  * relay connection is what undoes it.
+ *
+ * Who asks for a model that the target says it lacks gets the target's own 404
+ * at once: it would take no slot, and to wait for it in line, where no keepalive
+ * may commit another status, would leave nobody to notice that the client has
+ * gone. Only while the target is away does such a request wait so, in doubt.
  */
 #include <config.h>
 
@@ -75,40 +80,110 @@ static bool lists(const cJSON *element, struct span model)
 	return cJSON_IsString(name) && model_same(span_of(name->valuestring), model);
 }
 
-/*
- * A request for a model that is not in the target's last known list will most
- * likely be refused, and shall have the target's own status for it: so no
- * keepalive may commit another. Without a list nothing is in doubt.
- */
-static bool doubtful(struct call *c, const struct request *r)
+/* Is it in the target's last known list? Without a list all are. */
+static bool listed(struct call *c, struct span model, bool *up)
 {
-	struct db *db = c->seat->db;
+	struct seat *seat = c->seat;
 	struct status s;
 	struct errtext why;
-	const cJSON *element;
+	const cJSON *models, *element;
 	cJSON *tree = NULL;
 	bool found = false;
 
-	if (!c->seat->service->conf->keepalive_ms)
-		return false;
-	if (!db && db_open(&c->seat->service->db_conf, DB_READER, &c->seat->db, &why))
-		return false;
-	if (status_read(c->seat->db, true, &s))
-		return false;
+	if (!seat->db && db_open(&seat->service->db_conf, DB_READER, &seat->db, &why))
+		return true;
+	if (status_read(seat->db, true, &s))
+		return true;
+	*up = s.target == TARGET_UP;
 	if (s.tags && json_parse(span_of(s.tags), &tree, NULL) == ERR_OK) {
-		cJSON_ArrayForEach(element,
-		                   cJSON_GetObjectItemCaseSensitive(tree, "models"))
-			found = found || lists(element, span_of(r->model_raw));
+		models = cJSON_GetObjectItemCaseSensitive(tree, "models");
+		cJSON_ArrayForEach(element, models)
+		{
+			found = found || lists(element, model);
+		}
 	}
 	status_done(&s);
 	found = found || !tree;
 	cJSON_Delete(tree);
-	return !found;
+	return found;
+}
+
+/* The status the target gives to a question for this model; 0: it gave none. */
+static int shown(struct call *c, const char *model)
+{
+	static const struct xfer_calls calls = { 0 };
+	const struct conf *conf = c->seat->service->conf;
+	struct xfer_result result = { .outcome = XFER_FAILED };
+	const char *headers[3] = { "Content-Type: application/json", NULL, NULL };
+	char *url = NULL, *bearer = NULL, *body = NULL;
+	struct xfer_ask ask = {
+		.method = "POST",
+		.headers = headers,
+		.connect_ms = LIMIT_PROBE_CONNECT_MS,
+		.total_ms = LIMIT_PROBE_MS,
+		.repeatable = true,
+	};
+	cJSON *tree = cJSON_CreateObject();
+
+	json_add_str(tree, "model", model);
+	body = json_text(tree);
+	cJSON_Delete(tree);
+	if (asprintf(&url, "%s/api/show", conf->ollama_url) < 0)
+		url = NULL;
+	if (conf->ollama_token &&
+	    asprintf(&bearer, "Authorization: Bearer %s", conf->ollama_token) < 0)
+		bearer = NULL;
+	if (!c->seat->line)
+		c->seat->line = xfer_line_new();
+	if (url && body && c->seat->line && (bearer || !conf->ollama_token)) {
+		headers[1] = bearer;
+		ask.url = url;
+		ask.body = span_of(body);
+		xfer_call(c->seat->line, &ask, &calls, NULL, &result);
+	}
+	free(url);
+	free(bearer);
+	free(body);
+	return result.outcome == XFER_OK ? result.status : 0;
+}
+
+enum doubt {
+	DOUBT_NONE,
+	DOUBT_SOME,  /* most likely refused, but nobody can say so now */
+	DOUBT_DENIED /* the target would refuse it at once, without a slot */
+};
+
+/*
+ * Whether the target has the model. To walk its list costs as much as the rest
+ * of the request (3 us a model), so the last model found is remembered for as
+ * long as the worker lets pass between two looks.
+ */
+static enum doubt doubt_of(struct call *c, const struct request *r)
+{
+	struct seat *seat = c->seat;
+	struct span model = span_of(r->model_raw);
+	int64_t now_ms = clock_mono_ms();
+	bool up = false;
+	int status;
+
+	if (seat->known_mono_ms && now_ms - seat->known_mono_ms < LIMIT_TAGS_MS &&
+	    span_eq(model, seat->known))
+		return DOUBT_NONE;
+	if (!listed(c, model, &up)) {
+		status = up ? shown(c, r->model_raw) : 0;
+		if (status == 404)
+			return DOUBT_DENIED;
+		if (status != 200)
+			return DOUBT_SOME;
+	}
+	seat->known_mono_ms = now_ms;
+	str_copy(seat->known, sizeof(seat->known), r->model_raw);
+	return DOUBT_NONE;
 }
 
 /* Hand the stored job's client to the lot. */
 static void park(struct call *c, const struct request *r, enum endpoint endpoint,
-                 int relay)
+                 int relay, bool doubtful)
 {
 	struct lot *lot = c->seat->service->lot;
 	bool streams = request_streams(endpoint, r);
@@ -118,6 +193,8 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 		.family = c->family,
 		.ndjson = streams && !v1,
 		.events = streams && v1,
+		.doubtful = doubtful,
+		.trail = c->trail,
 	};
 	enum err e;
 
@@ -125,7 +202,6 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 	/* on its own connection, so that the worker reads ATTACH first */
 	if (relay < 0 || relay_nudge(relay))
 		lot_nudge(lot);
-	ticket.doubtful = doubtful(c, r);
 	e = fcgx_detach(c->req, &ticket.fd, &ticket.fcgi_id);
 	if (e) {
 		fd_close(&relay); /* the worker fails the job */
@@ -139,19 +215,24 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 static void wait_in_line(struct call *c, const struct request *r,
                          enum endpoint endpoint)
 {
+	enum doubt doubt = doubt_of(c, r);
 	struct buf headers;
 	int relay = -1;
 	enum err e;
 
+	if (doubt == DOUBT_DENIED) {
+		pass_through(c, LIMIT_PASS_MS);
+		return;
+	}
 	if (call_forwarded(c, &headers))
 		return;
 	ulid_new(c->job);
-	if (relay_attach(c->seat->service->conf->relay, c->job, &relay))
+	if (relay_attach(c->seat->service->conf->relay, c->job, FRAME_OWNER, &relay))
 		relay = -1;
 	e = store(c, r, (struct span){ headers.p, headers.len });
 	buf_done(&headers);
 	if (!e) {
-		park(c, r, endpoint, relay);
+		park(c, r, endpoint, relay, doubt == DOUBT_SOME);
 		return;
 	}
 	fd_close(&relay);
@@ -198,16 +279,21 @@ void chat_handle(struct call *c)
 static bool needs_no_turn(struct call *c, const struct request *r)
 {
 	const char *resident = c->seat->service->conf->embed_model;
+	struct seat *seat = c->seat;
 	struct status s;
 	struct db *db;
 	bool ready;
 
 	if (!resident)
 		return true;
-	if (!model_same(span_of(r->model_raw), span_of(resident)) || call_db(c, &db) ||
-	    status_read(db, false, &s))
+	if (!model_same(span_of(r->model_raw), span_of(resident)))
+		return false;
+	if (pass_believes(seat->ready_mono_ms))
+		return true;
+	if (call_db(c, &db) || status_read(db, false, &s))
 		return false;
 	ready = s.embed_ready;
+	seat->ready_mono_ms = ready ? clock_mono_ms() : 0;
 	status_done(&s);
 	return ready;
 }
@@ -218,11 +304,11 @@ void chat_embed(struct call *c)
 	struct request r;
 
 	if (!read_request(c, &r, &endpoint)) {
-		pass_through(c, LIMIT_EMBED_MS);
+		pass_again(c, LIMIT_EMBED_MS);
 		return;
 	}
 	if (needs_no_turn(c, &r))
-		pass_through(c, LIMIT_EMBED_MS);
+		pass_again(c, LIMIT_EMBED_MS);
 	else if (!c->status)
 		wait_in_line(c, &r, endpoint);
 	request_done(&r);

@@ -4,7 +4,9 @@
  * One guest owns its FastCGI connection (`out`) and its connection to the
  * worker (`relay`). Every way out goes through finish (an end was said) or
  * leave (the client went); a waiting job whose client went is cancelled by
- * closing the relay connection, or in the database when there is none.
+ * closing the relay connection, or in the database when there is none. A reader
+ * of somebody else's job (GET /jobs/{id}/stream) cancels nothing, and does not
+ * end here: the shelf, which asks the database, says how the job ended.
  * Bounds: at most OUT_MAX bytes wait for a slow client; above OUT_HIGH the
  * relay is not read; `in` holds less than one frame and one read.
  */
@@ -22,9 +24,10 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "fcgi/stream.h"
 #include "responder/answer.h"
+#include "responder/outlet.h"
 #include "responder/relay.h"
+#include "responder/tally.h"
 
 #define OUT_HIGH LIMIT_FRAME       /* bytes pending: stop reading the relay */
 #define OUT_MAX (4 * LIMIT_FRAME)  /* OUT_HIGH, a frame in lines, and margin */
@@ -44,6 +47,7 @@ struct guest {
 	bool ndjson;       /* the answer is lines */
 	bool events;       /* ... or server-sent events */
 	bool doubtful;     /* no keepalive */
+	bool reader;       /* of a job that is not its own; the head is out */
 	bool committed;    /* a keepalive has said 200 before the target spoke */
 	bool failing;      /* committed, and the target's answer is an error */
 	bool length_told;  /* Content-Length is out: an early end shows by itself */
@@ -51,15 +55,15 @@ struct guest {
 	bool event_open;   /* ... or, of events, it ended in no empty line */
 	bool answered;     /* some byte of the answer is out */
 	bool greeted;      /* the worker has said HELLO */
-	bool shut;         /* all is written, the connection is half closed */
 	bool gone;
+	bool handed_over;  /* its request goes on elsewhere */
+	struct trail trail;
 	int status;        /* what the client was told; 0 nothing yet */
 	int beats;         /* writes left of this keepalive */
 	int relay;         /* -1: not connected */
 	const char *how;   /* it ended, for the log */
-	struct stream out;
+	struct outlet out;
 	struct buf in;     /* undecoded bytes of the relay */
-	struct loop_fd *out_watch;
 	struct loop_fd *relay_watch; /* NULL: not read now */
 	struct loop_timer beat;
 	struct loop_timer limit; /* of waiting; then of ENDING */
@@ -80,7 +84,7 @@ static void drop_relay(struct guest *g)
  * there is none, the database is told. */
 static void abandon(struct guest *g)
 {
-	if (g->relay < 0 && g->phase == WAITING)
+	if (g->relay < 0 && g->phase == WAITING && !g->reader)
 		g->yard->cancel(g->yard->cancel_arg, g->id);
 	drop_relay(g);
 }
@@ -98,8 +102,7 @@ static void leave(struct guest *g, const char *how)
 	}
 	loop_timer_stop(&g->beat);
 	loop_timer_stop(&g->limit);
-	loop_fd_del(g->out_watch);
-	stream_done(&g->out);
+	outlet_close(&g->out);
 	if (g->prev)
 		g->prev->next = g->next;
 	else
@@ -110,15 +113,25 @@ static void leave(struct guest *g, const char *how)
 	g->next = y->gone;
 	y->gone = g;
 	y->count--;
-	log_event(g->status >= 500 ? LOG_WARN : LOG_DEBUG, "request ended",
-	          KV_S("job", g->id), KV_I("status", g->status), KV_S("how", g->how));
+	if (!g->handed_over)
+		trail_close(&g->trail, &(struct trail_end){ .status = g->status,
+		                                            .job = g->id,
+		                                            .how = g->how });
+}
+
+/* It was the client who ended it. */
+static void client_left(struct guest *g)
+{
+	if (g->phase != ENDING)
+		tally_add(g->phase == WAITING ? TALLY_LEFT_WAITING : TALLY_LEFT_READING);
+	leave(g, g->phase == WAITING ? "client left the line" : "client left");
 }
 
 /* --- writing -------------------------------------------------------------- */
 
 static bool room(const struct guest *g)
 {
-	return stream_pending(&g->out) <= OUT_HIGH;
+	return stream_pending(&g->out.stream) <= OUT_HIGH;
 }
 
 static void on_relay(void *arg, uint32_t events);
@@ -146,25 +159,18 @@ static void settle(struct guest *g)
 
 	if (g->gone)
 		return;
-	e = stream_flush(&g->out);
-	if (e && e != ERR_AGAIN) {
-		leave(g, "client left");
-		return;
-	}
-	if (!e && g->phase == ENDING && !g->shut) {
-		g->shut = true;
-		shutdown(g->out.fd, SHUT_WR);
-		loop_timer_set(g->yard->loop, &g->limit, LIMIT_SHUTDOWN_READ_MS);
-	}
-	loop_fd_want(g->out_watch, EPOLLIN | EPOLLRDHUP | (e ? EPOLLOUT : 0u));
-	watch_relay(g);
+	e = outlet_flush(&g->out, &g->limit);
+	if (e && e != ERR_AGAIN)
+		client_left(g);
+	else
+		watch_relay(g);
 }
 
 /* A write that must succeed: the bounds leave room, so it is memory that
  * lacks. False: the guest is gone. */
 static bool write_or_leave(struct guest *g, const void *p, size_t len)
 {
-	if (stream_write(&g->out, p, len)) {
+	if (stream_write(&g->out.stream, p, len)) {
 		leave(g, "out of memory");
 		return false;
 	}
@@ -179,7 +185,7 @@ static void finish(struct guest *g, const char *how)
 	loop_timer_stop(&g->limit);
 	g->phase = ENDING;
 	g->how = how;
-	if (stream_end(&g->out))
+	if (stream_end(&g->out.stream))
 		leave(g, how);
 	settle(g);
 }
@@ -222,7 +228,7 @@ static bool say_error_reply(struct guest *g, int status, const char *text)
 	         answer_error_type(g->family), strlen(body),
 	         status == 503 || status == 429 ? "Retry-After: 5\n" : "", g->id);
 	g->status = status;
-	ok = !stream_head(&g->out, status, span_of(headers)) &&
+	ok = !stream_head(&g->out.stream, status, span_of(headers)) &&
 	     write_or_leave(g, body, strlen(body));
 	free(body);
 	return ok;
@@ -251,6 +257,22 @@ static void break_off(struct guest *g, const char *text, const char *how)
 		finish(g, how);
 	else
 		leave(g, how);
+}
+
+/* A reader's stream goes on, or ends, from the shelf. */
+static void hand_over(struct guest *g, enum shelf_what what)
+{
+	struct shelf_order order = { .what = what,
+		                         .events = g->events,
+		                         .line_open = g->line_open,
+		                         .event_open = g->event_open,
+		                         .trail = g->trail };
+
+	str_copy(order.id, sizeof(order.id), g->id);
+	drop_relay(g);
+	g->handed_over = true;
+	shelf_take(g->yard->shelf, &g->out, &order);
+	leave(g, "handed over");
 }
 
 /* Foreman's own decision against a guest that waits or reads. */
@@ -304,7 +326,7 @@ static enum err say_head(struct guest *g, const struct frame *f)
 	if (!e && f->data.len)
 		e = buf_add(&head, f->data.p, f->data.len);
 	if (!e)
-		e = stream_head(&g->out, f->status, (struct span){ head.p, head.len });
+		e = stream_head(&g->out.stream, f->status, (struct span){ head.p, head.len });
 	buf_done(&head);
 	return e;
 }
@@ -349,7 +371,8 @@ static void note_end(struct guest *g, struct span data)
 
 static void take_bytes(struct guest *g, struct span data)
 {
-	if (!data.len)
+	/* of an error a reader is told by the shelf */
+	if (!data.len || (g->reader && g->failing))
 		return;
 	if (g->failing) {
 		join_lines(g->yard, data);
@@ -361,7 +384,7 @@ static void take_bytes(struct guest *g, struct span data)
 	g->answered = true;
 	while (data.len) {
 		/* a line a record, for a client that keeps up */
-		bool cut = g->ndjson && stream_pending(&g->out) <= 2 * OUT_HIGH;
+		bool cut = g->ndjson && stream_pending(&g->out.stream) <= 2 * OUT_HIGH;
 		const char *end = cut ? memchr(data.p, '\n', data.len) : NULL;
 		size_t n = end ? (size_t)(end - data.p) + 1 : data.len;
 
@@ -386,7 +409,7 @@ static void take_clean_end(struct guest *g)
 	finish(g, "answered");
 }
 
-static void take_end(struct guest *g, const struct frame *f)
+static void say_end(struct guest *g, const struct frame *f)
 {
 	char text[LIMIT_ERROR_TEXT + 1];
 	int n = f->data.len < LIMIT_ERROR_TEXT ? (int)f->data.len : LIMIT_ERROR_TEXT;
@@ -406,6 +429,26 @@ static void take_end(struct guest *g, const struct frame *f)
 		break_off(g, text, "broken off");
 }
 
+static void take_end(struct guest *g, const struct frame *f)
+{
+	if (g->reader)
+		hand_over(g, g->answered ? SHELF_TAIL : SHELF_REPLAY);
+	else
+		say_end(g, f);
+}
+
+static void wait_again(struct guest *g)
+{
+	struct yard *y = g->yard;
+
+	g->phase = WAITING;
+	g->failing = false;
+	if (!y->retry.armed)
+		loop_timer_set(y->loop, &y->retry, LIMIT_RELAY_RETRY_MS);
+	if (y->conf->keepalive_ms && !g->doubtful && !g->beat.armed)
+		loop_timer_set(y->loop, &g->beat, y->conf->keepalive_ms);
+}
+
 /*
  * The connection to the worker is of no use any more. Who has seen nothing of
  * an answer waits on and is attached again; who has seen a part is told.
@@ -413,13 +456,12 @@ static void take_end(struct guest *g, const struct frame *f)
 static void lose_relay(struct guest *g)
 {
 	drop_relay(g);
-	if (g->phase == WAITING) {
-		if (!g->yard->retry.armed)
-			loop_timer_set(g->yard->loop, &g->yard->retry,
-			               LIMIT_RELAY_RETRY_MS);
-	} else if (g->phase == STREAMING) {
+	if (g->phase == WAITING || (g->reader && !g->answered))
+		wait_again(g);
+	else if (g->reader)
+		hand_over(g, SHELF_CUT);
+	else if (g->phase == STREAMING)
 		break_off(g, "foreman: the worker went away", "worker lost");
-	}
 }
 
 /* False: what came is not what a worker of our build says. */
@@ -523,7 +565,7 @@ static void on_out(void *arg, uint32_t events)
 	struct guest *g = arg;
 
 	if (events & ~(uint32_t)EPOLLOUT) {
-		leave(g, g->phase == WAITING ? "client left the line" : "client left");
+		client_left(g);
 		return;
 	}
 	settle(g);
@@ -536,11 +578,11 @@ static bool commit(struct guest *g)
 	const char *type = g->ndjson   ? NDJSON
 	                   : g->events ? EVENTS
 	                               : "application/json; charset=utf-8";
-	char headers[128];
+	char headers[256];
 
-	snprintf(headers, sizeof(headers), "Content-Type: %s\nForeman-Job-Id: %s\n",
-	         type, g->id);
-	if (stream_head(&g->out, 200, span_of(headers)))
+	snprintf(headers, sizeof(headers), "Content-Type: %s\n%sForeman-Job-Id: %s\n",
+	         type, g->reader ? LOT_STREAM_LINES : "", g->id);
+	if (stream_head(&g->out.stream, 200, span_of(headers)))
 		return false;
 	g->committed = true;
 	g->status = 200;
@@ -555,7 +597,7 @@ static void on_beat(void *arg)
 	struct guest *g = arg;
 	struct yard *y = g->yard;
 
-	bool behind = stream_pending(&g->out) > 0;
+	bool behind = stream_pending(&g->out.stream) > 0;
 
 	if (!g->beats)
 		g->beats = BEATS;
@@ -591,7 +633,8 @@ static void on_retry(void *arg)
 		next = g->next;
 		if (g->relay >= 0 || g->phase != WAITING)
 			continue;
-		if (relay_attach(y->conf->relay, g->id, &g->relay)) {
+		if (relay_attach(y->conf->relay, g->id,
+		                 g->reader ? FRAME_READER : FRAME_OWNER, &g->relay)) {
 			loop_timer_set(y->loop, &y->retry, LIMIT_RELAY_RETRY_MS);
 			return;
 		}
@@ -640,34 +683,23 @@ static void start_timers(struct guest *g)
 
 	if (y->conf->keepalive_ms && !g->doubtful)
 		loop_timer_set(y->loop, &g->beat, y->conf->keepalive_ms);
-	if (y->conf->max_wait_ms)
+	if (y->conf->max_wait_ms && !g->reader)
 		loop_timer_set(y->loop, &g->limit, y->conf->max_wait_ms);
 	if (g->relay < 0 && !y->retry.armed)
 		loop_timer_set(y->loop, &y->retry, LIMIT_RELAY_RETRY_MS);
 }
 
-void yard_enter(struct yard *y, const struct lot_ticket *ticket)
+/* In the yard, its connection open. */
+static void admit(struct yard *y, struct guest *g, const struct lot_ticket *ticket)
 {
-	struct guest *g = calloc(1, sizeof(*g));
-	struct stream out;
-
-	stream_init(&out, ticket->fd, ticket->fcgi_id, OUT_MAX);
-	if (!g || loop_fd_add(y->loop, ticket->fd, EPOLLIN | EPOLLRDHUP, on_out, g,
-	                      &g->out_watch)) {
-		int relay = ticket->relay;
-
-		stream_done(&out);
-		fd_close(&relay);
-		free(g);
-		return;
-	}
 	g->yard = y;
-	g->out = out;
 	g->relay = ticket->relay;
 	g->family = ticket->family;
 	g->ndjson = ticket->ndjson;
 	g->events = ticket->events;
 	g->doubtful = ticket->doubtful;
+	g->reader = ticket->reader;
+	g->trail = ticket->trail;
 	str_copy(g->id, sizeof(g->id), ticket->id);
 	buf_init(&g->in, GUEST_SCRATCH);
 	loop_timer_init(&g->beat, on_beat, g);
@@ -678,5 +710,48 @@ void yard_enter(struct yard *y, const struct lot_ticket *ticket)
 	y->guests = g;
 	y->count++;
 	start_timers(g);
-	watch_relay(g);
+}
+
+void yard_enter(struct yard *y, const struct lot_ticket *ticket)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+	int fd = ticket->fd, relay = ticket->relay;
+
+	if (!g) {
+		fd_close(&fd);
+		fd_close(&relay);
+		return;
+	}
+	if (outlet_open(&g->out, y->loop, fd, ticket->fcgi_id, OUT_MAX, on_out, g)) {
+		fd_close(&relay);
+		free(g);
+		return;
+	}
+	admit(y, g, ticket);
+	if (!g->reader)
+		watch_relay(g);
+	else if (commit(g))
+		settle(g);
+	else
+		leave(g, "out of memory");
+}
+
+void yard_follow(struct yard *y, struct outlet *from,
+                 const struct lot_ticket *ticket)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+
+	if (!g) {
+		outlet_close(from);
+		*from = (struct outlet){ .stream.fd = -1 };
+		return;
+	}
+	if (outlet_move(&g->out, from, on_out, g)) {
+		free(g);
+		return;
+	}
+	admit(y, g, ticket);
+	g->committed = true;
+	g->status = 200;
+	settle(g);
 }

@@ -29,6 +29,7 @@ struct yard {                /* embed it; yard_init, yard_done */
 	 * not block. */
 	void (*cancel)(void *arg, const char id[ULID_SIZE]);
 	void *cancel_arg;
+	struct shelf *shelf;     /* where readers' streams end */
 };
 
 enum err yard_init(struct yard *y, struct loop *loop, const struct lot_conf *conf)
@@ -37,6 +38,11 @@ void yard_done(struct yard *y); /* no guest may be left */
 
 /* Take in a parked client; the descriptors are closed if that fails. */
 void yard_enter(struct yard *y, const struct lot_ticket *ticket);
+
+/* A reader whose connection has its head already, to wait and follow; `from`
+ * is empty after it. Of the ticket the descriptors do not count. */
+void yard_follow(struct yard *y, struct outlet *from,
+                 const struct lot_ticket *ticket);
 
 /* After each turn of the loop: free who has left. */
 void yard_sweep(struct yard *y);

@@ -1,8 +1,7 @@
 /*
  * jobs.c - the job resources that do not run anything.
  *
- * Reads are short statements on the thread's own connection; an artifact goes
- * out chunk by chunk, and no statement stays open while a client reads.
+ * Reads are short statements on the thread's own connection.
  * Query parameters foreman does not know are refused, so that a filter never
  * silently filters nothing.
  */
@@ -21,15 +20,13 @@
 #include "responder/answer.h"
 #include "responder/lot.h"
 #include "responder/route.h"
-#include "store/artifact.h"
+#include "responder/show.h"
+#include "responder/watch.h"
 #include "store/group.h"
 #include "store/look.h"
 #include "store/status.h"
 
-#define RETRY_AFTER_S 2
-
-/* The path's job id, in canonical form, into c->job. */
-static bool id_ok(struct call *c)
+bool jobs_id_ok(struct call *c)
 {
 	if (ulid_parse(c->id, c->job) == ERR_OK)
 		return true;
@@ -38,12 +35,13 @@ static bool id_ok(struct call *c)
 	return false;
 }
 
-static void answer_job_error(struct call *c, enum err e)
+void jobs_answer_error(struct call *c, enum err e)
 {
-	if (e == ERR_NOENT)
-		answer_fault(c, FAULT_NOT_FOUND, "no such job");
-	else if (e == ERR_DENIED)
-		answer_fault(c, FAULT_RETIRED, "the job was removed after its time");
+	const char *text;
+	enum fault f = show_fault(e, &text);
+
+	if (e == ERR_NOENT || e == ERR_DENIED)
+		answer_fault(c, f, "%s", text);
 	else
 		answer_store_error(c, e);
 }
@@ -56,22 +54,12 @@ static void answer_job(struct call *c, int status, const char *headers,
 	answer_json(c, status, headers, job_json(job, &view));
 }
 
-/*
- * The job with those artifacts' bytes that ride inline. Only one that asked
- * for it carries large ones, so they are loaded when that is known.
- */
 static enum err look_shown(const struct call *c, struct db *db, struct job *out)
 {
-	enum err e = look_job(db, c->job, c->seat->service->conf->inline_max, out);
-
-	if (e || out->artifact_mode != ARTIFACT_INLINE)
-		return e;
-	job_done(out);
-	return look_job(db, c->job, INT64_MAX, out);
+	return show_look(db, c->job, c->seat->service->conf->inline_max, out);
 }
 
-/* Does If-None-Match name this entity tag (given with its quotes)? */
-static bool none_match(const struct call *c, const char *tag)
+bool jobs_none_match(const struct call *c, const char *tag)
 {
 	struct span list = call_header(c, "HTTP_IF_NONE_MATCH"), one;
 
@@ -87,39 +75,106 @@ static bool none_match(const struct call *c, const char *tag)
 
 /* --- one job -------------------------------------------------------------- */
 
+/* `?wait=30` in milliseconds; 0 if it is not there. False: it is answered. */
+static bool read_wait(struct call *c, int64_t *wait_ms)
+{
+	struct span query = c->query, name;
+	bool good = true, seen = false;
+	uint64_t seconds = 0;
+	char *value;
+	enum err e;
+
+	while (good && (e = call_query_next(&query, &name, &value)) != ERR_NOENT) {
+		if (e) {
+			good = false;
+			break;
+		}
+		good = span_eq(name, "wait") && !seen && !str_u64(span_of(value), &seconds);
+		seen = true;
+		free(value);
+	}
+	if (!good) {
+		answer_fault(c, FAULT_INVALID_REQUEST,
+		             "the one query parameter here is wait, in seconds");
+		return false;
+	}
+	if (seconds > LIMIT_WAIT_MAX_S)
+		seconds = LIMIT_WAIT_MAX_S;
+	*wait_ms = (int64_t)seconds * 1000;
+	return true;
+}
+
+/* Give the request to the watch. */
+static void park(struct call *c, struct watch_ticket *ticket)
+{
+	enum err e = fcgx_detach(c->req, &ticket->fd, &ticket->fcgi_id);
+
+	if (e) {
+		answer_fault(c, FAULT_INTERNAL, "cannot wait: %s", err_name(e));
+		return;
+	}
+	str_copy(ticket->id, sizeof(ticket->id), c->job);
+	ticket->head = route_method(c->method) == METHOD_HEAD;
+	ticket->trail = c->trail;
+	c->req = NULL;
+	watch_park(c->seat->service->watch, ticket);
+}
+
+/* The job as it is now; or, if that is not what the client waits for, later. */
+static void show_or_wait(struct call *c, const struct job *job, int64_t wait_ms)
+{
+	bool conditional = call_header(c, "HTTP_IF_NONE_MATCH").p != NULL;
+	char tag[SHOW_TAG_SIZE], lines[SHOW_LINES_SIZE];
+	bool known;
+
+	show_tag(job, tag);
+	show_lines(job, lines);
+	known = jobs_none_match(c, tag);
+	if (wait_ms && !job_state_terminal(job->state) && (known || !conditional))
+		park(c, &(struct watch_ticket){ .what = WATCH_MOVE,
+		                                .since_seq = job->event_seq,
+		                                .wait_ms = wait_ms,
+		                                .conditional = conditional });
+	else if (known)
+		answer_empty(c, 304, lines);
+	else
+		answer_job(c, 200, lines, job);
+}
+
 void jobs_show(struct call *c)
 {
-	char tag[32], headers[128];
-	struct span query = c->query;
+	int64_t wait_ms;
 	struct job job;
 	struct db *db;
 	enum err e;
 
-	if (!id_ok(c))
-		return;
-	if (query.len) {
-		answer_fault(c, FAULT_INVALID_REQUEST,
-		             "there are no query parameters here");
-		return;
-	}
-	if (call_db(c, &db))
+	if (!jobs_id_ok(c) || !read_wait(c, &wait_ms) || call_db(c, &db))
 		return;
 	e = look_shown(c, db, &job);
 	if (e) {
-		answer_job_error(c, e);
+		jobs_answer_error(c, e);
 		return;
 	}
-	snprintf(tag, sizeof(tag), "\"%lld\"", (long long)job.event_seq);
-	snprintf(headers, sizeof(headers),
-	         "ETag: W/%s\nCache-Control: no-store\n", tag);
-	if (!job_state_terminal(job.state))
-		snprintf(headers + strlen(headers), sizeof(headers) - strlen(headers),
-		         "Retry-After: %d\n", RETRY_AFTER_S);
-	if (none_match(c, tag))
-		answer_empty(c, 304, headers);
-	else
-		answer_job(c, 200, headers, &job);
+	show_or_wait(c, &job, wait_ms);
 	job_done(&job);
+}
+
+void jobs_events(struct call *c)
+{
+	struct span last = call_header(c, "HTTP_LAST_EVENT_ID");
+	uint64_t seq = 0;
+
+	if (!jobs_id_ok(c))
+		return;
+	if (c->query.len)
+		answer_fault(c, FAULT_INVALID_REQUEST,
+		             "there are no query parameters here");
+	else if (last.p && (str_u64(last, &seq) || seq > INT64_MAX))
+		answer_fault(c, FAULT_INVALID_REQUEST,
+		             "Last-Event-ID is not an event's number");
+	else
+		park(c, &(struct watch_ticket){ .what = WATCH_EVENTS,
+		                                .since_seq = (int64_t)seq });
 }
 
 void jobs_cancel(struct call *c)
@@ -130,7 +185,7 @@ void jobs_cancel(struct call *c)
 	struct db *db;
 	enum err e;
 
-	if (!id_ok(c) || call_db(c, &db))
+	if (!jobs_id_ok(c) || call_db(c, &db))
 		return;
 	e = group_cancel(service->group, c->job, clock_wall_ms(), &answer, &c->why);
 	/* one that is not there may have been retired: only looking tells */
@@ -142,12 +197,35 @@ void jobs_cancel(struct call *c)
 		lot_cancel(service->lot, c->job);
 	e = look_shown(c, db, &job);
 	if (e) {
-		answer_job_error(c, e);
+		jobs_answer_error(c, e);
 		return;
 	}
 	answer_job(c, job_state_terminal(job.state) ? 200 : 202,
 	           "Cache-Control: no-store\n", &job);
 	job_done(&job);
+}
+
+void jobs_remove(struct call *c)
+{
+	const struct service *service = c->seat->service;
+	struct job job;
+	struct db *db;
+	enum err e;
+
+	if (!jobs_id_ok(c) || call_db(c, &db))
+		return;
+	e = group_remove(service->group, c->job, &c->why);
+	if (e == ERR_NOENT) { /* never there, or removed before? */
+		e = look_job(db, c->job, -1, &job);
+		if (!e) /* made in between: as if it came after us */
+			job_done(&job);
+		jobs_answer_error(c, e ? e : ERR_NOENT);
+	} else if (e) {
+		answer_store_error(c, e);
+	} else {
+		lot_cancel(service->lot, c->job); /* who runs it, and who follows it */
+		answer_empty(c, 204, NULL);
+	}
 }
 
 /* --- the list ------------------------------------------------------------- */
@@ -286,87 +364,48 @@ void jobs_list(struct call *c)
 	free(l.model);
 }
 
-/* --- the artifact --------------------------------------------------------- */
-
-/* No artifact: say whether it is the job that is missing. */
-static void answer_no_artifact(struct call *c, struct db *db)
-{
-	struct job job;
-	enum err e = look_job(db, c->job, 0, &job);
-
-	if (e) {
-		answer_job_error(c, e);
-		return;
-	}
-	answer_fault(c, FAULT_NOT_FOUND,
-	             job_state_terminal(job.state) ? "the job left no response"
-	                                           : "the job has no response yet");
-	job_done(&job);
-}
-
-/*
- * The head promises the length; should the artifact be removed while it is
- * sent, the answer ends short and the client sees that.
- */
-static void send_chunks(struct call *c, struct db *db, int64_t handle)
-{
-	struct buf chunk;
-	enum err e = ERR_OK;
-
-	buf_init(&chunk, LIMIT_ARTIFACT_CHUNK);
-	for (int64_t n = 0; !e; n++) {
-		e = artifact_chunk(db, handle, n, &chunk);
-		if (!e)
-			e = fcgx_write(c->req, chunk.p, chunk.len);
-	}
-	if (e != ERR_NOENT)
-		errtext_set(&c->why, "artifact cut short: %s", err_name(e));
-	buf_done(&chunk);
-}
-
-void jobs_response(struct call *c)
-{
-	char tag[80], headers[256];
-	struct artifact a;
-	int64_t handle;
-	struct db *db;
-	enum err e;
-
-	if (!id_ok(c) || call_db(c, &db))
-		return;
-	e = artifact_find(db, c->job, "response", &a, &handle);
-	if (e == ERR_NOENT) {
-		answer_no_artifact(c, db);
-		return;
-	}
-	if (e) {
-		answer_store_error(c, e);
-		return;
-	}
-	snprintf(tag, sizeof(tag), "\"%s\"", a.sha256);
-	snprintf(headers, sizeof(headers), "ETag: %s\n", tag);
-	if (none_match(c, tag)) {
-		answer_empty(c, 304, headers);
-		return;
-	}
-	snprintf(headers + strlen(headers), sizeof(headers) - strlen(headers),
-	         "Content-Length: %lld\nX-Content-Type-Options: nosniff\n",
-	         (long long)a.bytes);
-	c->status = 200;
-	if (fcgx_head(c->req, 200, a.content_type[0] ? a.content_type : NULL,
-	              span_of(headers)) == ERR_OK)
-		send_chunks(c, db, handle);
-}
-
 /* --- the queue ------------------------------------------------------------ */
 
 static void add_running(cJSON *o, struct call *c, const struct look_queue *q)
 {
 	struct job_view view = call_view(c);
 	char *job = q->running_job ? job_json(q->running_job, &view) : NULL;
+	char rate[32];
 
 	json_add_raw(o, "running", job ? job : "null");
 	free(job);
+	snprintf(rate, sizeof(rate), "%.1f", q->tokens_per_s);
+	json_add_raw(o, "tokens_per_s", q->tokens_per_s > 0 ? rate : NULL);
+}
+
+/* When the first of them starts and the last one ends, or null. */
+static void add_span(cJSON *o, int64_t starts_ms, int64_t ends_ms)
+{
+	cJSON *estimate;
+
+	if (!starts_ms || !ends_ms) {
+		json_add_str(o, "estimate", NULL);
+		return;
+	}
+	estimate = cJSON_AddObjectToObject(o, "estimate");
+	json_add_time(estimate, "starts_at", starts_ms);
+	json_add_time(estimate, "ends_at", ends_ms);
+}
+
+/* Of the whole queue; its pace may be unknown though it is known to be empty. */
+static void add_estimate(cJSON *o, const struct look_queue *q)
+{
+	cJSON *estimate;
+	char rate[32];
+
+	if (!q->empty_ms) {
+		json_add_str(o, "estimate", NULL);
+		return;
+	}
+	snprintf(rate, sizeof(rate), "%.1f", 60000.0 / (double)q->ms_per_job);
+	estimate = cJSON_AddObjectToObject(o, "estimate");
+	json_add_time(estimate, "empty_at", q->empty_ms);
+	json_add_raw(estimate, "jobs_per_minute", q->ms_per_job > 0 ? rate : NULL);
 }
 
 static void add_waiting(cJSON *o, const struct look_queue *q)
@@ -381,6 +420,7 @@ static void add_waiting(cJSON *o, const struct look_queue *q)
 		json_add_bool(one, "attended", w->attended);
 		json_add_int(one, "count", w->count);
 		json_add_time(one, "oldest_at", w->oldest_ms);
+		add_span(one, w->starts_ms, w->ends_ms);
 		if (!cJSON_AddItemToArray(list, one))
 			cJSON_Delete(one);
 	}
@@ -409,6 +449,7 @@ static char *queue_json(struct call *c, const struct look_queue *q,
 	part = cJSON_AddObjectToObject(o, "jobs");
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
 		json_add_int(part, job_state_name((enum job_state)i), q->states[i]);
+	add_estimate(o, q);
 	add_target(o, s);
 	part = cJSON_AddObjectToObject(o, "webhooks");
 	json_add_int(part, "pending", q->webhooks_pending);

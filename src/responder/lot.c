@@ -1,10 +1,10 @@
 /*
  * lot.c - the parking lot's thread, and how other threads reach it.
  *
- * Everything about guests (guest.c) and the bell (relay.c) happens in the one
- * loop; other threads leave what they want under `lock` and wake it by an
- * eventfd. Cancelling in the database blocks, so a second, mostly idle thread
- * does that, one id at a time.
+ * Everything about guests (guest.c), what is sent to clients (shelf.c) and the
+ * bell (relay.c) happens in the one loop; other threads leave what they want
+ * under `lock` and wake it by an eventfd. Cancelling in the database blocks, so
+ * a second, mostly idle thread does that, one id at a time.
  */
 #include <config.h>
 
@@ -33,6 +33,11 @@ struct parked {
 	struct lot_ticket ticket;
 };
 
+struct sent {
+	struct sent *next;
+	struct lot_sending sending;
+};
+
 struct lot {
 	struct lot_conf conf;
 	pthread_t thread, canceller;
@@ -42,6 +47,7 @@ struct lot {
 	pthread_mutex_t lock;    /* for all of the next */
 	pthread_cond_t cancel_wanted;
 	struct parked *parked;   /* newest first */
+	struct sent *sent;       /* likewise */
 	struct note *cancels;    /* for the worker, through the bell */
 	struct note *lost;       /* for the database, through conf.cancel */
 	bool nudge;
@@ -52,6 +58,7 @@ struct lot {
 	struct loop *loop;       /* the rest is the loop thread's own */
 	struct loop_fd *wake_watch;
 	struct yard yard;
+	struct shelf shelf;
 	struct bell bell;
 	struct loop_timer nudge_timer;
 	struct loop_timer drain_timer;
@@ -94,6 +101,24 @@ void lot_park(struct lot *lot, const struct lot_ticket *ticket)
 	pthread_mutex_lock(&lot->lock);
 	p->next = lot->parked;
 	lot->parked = p;
+	pthread_mutex_unlock(&lot->lock);
+	wake(lot);
+}
+
+void lot_send(struct lot *lot, const struct lot_sending *sending)
+{
+	struct sent *s = malloc(sizeof(*s));
+
+	if (!s) {
+		int fd = sending->fd;
+
+		fd_close(&fd);
+		return;
+	}
+	s->sending = *sending;
+	pthread_mutex_lock(&lot->lock);
+	s->next = lot->sent;
+	lot->sent = s;
 	pthread_mutex_unlock(&lot->lock);
 	wake(lot);
 }
@@ -200,12 +225,19 @@ static void nudge_soon(struct lot *lot)
 		               LIMIT_NUDGE_GAP_MS - since);
 }
 
+/* The shelf first: what it gives back to the yard ends there. */
+static void dismiss(struct lot *lot)
+{
+	shelf_dismiss(&lot->shelf);
+	yard_dismiss(&lot->yard);
+}
+
 static void on_drained(void *arg)
 {
 	struct lot *lot = arg;
 
 	lot->dismissed = true;
-	yard_dismiss(&lot->yard);
+	dismiss(lot);
 }
 
 static void take_parked(struct lot *lot, struct parked *p)
@@ -217,8 +249,36 @@ static void take_parked(struct lot *lot, struct parked *p)
 		free(p);
 		p = next;
 	}
-	if (lot->dismissed)
-		yard_dismiss(&lot->yard);
+}
+
+static void take_sent(struct lot *lot, struct sent *s)
+{
+	while (s) {
+		const struct lot_sending *sending = &s->sending;
+		struct sent *next = s->next;
+
+		shelf_enter(&lot->shelf, sending->fd, sending->fcgi_id, sending->status,
+		            sending->headers, &sending->order);
+		free(s);
+		s = next;
+	}
+}
+
+/* A stream whose job will still run. */
+static void follow(void *arg, struct outlet *from, const struct shelf_order *order)
+{
+	struct lot *lot = arg;
+	struct lot_ticket ticket = { .fd = -1,
+		                         .relay = -1,
+		                         .family = order->events ? FAMILY_OPENAI
+		                                                 : FAMILY_OLLAMA,
+		                         .ndjson = !order->events,
+		                         .events = order->events,
+		                         .reader = true,
+		                         .trail = order->trail };
+
+	str_copy(ticket.id, sizeof(ticket.id), order->id);
+	yard_follow(&lot->yard, from, &ticket);
 }
 
 static void ring_cancels(struct lot *lot, struct note *n)
@@ -236,6 +296,7 @@ static void on_wake(void *arg, uint32_t events)
 {
 	struct lot *lot = arg;
 	struct parked *parked;
+	struct sent *sent;
 	struct note *cancels;
 	eventfd_t waste;
 	int64_t drain;
@@ -245,10 +306,12 @@ static void on_wake(void *arg, uint32_t events)
 	(void)!eventfd_read(lot->wake, &waste);
 	pthread_mutex_lock(&lot->lock);
 	parked = lot->parked;
+	sent = lot->sent;
 	cancels = lot->cancels;
 	wants_nudge = lot->nudge;
 	drain = lot->drain_mono_ms;
 	lot->parked = NULL;
+	lot->sent = NULL;
 	lot->cancels = NULL;
 	lot->drain_mono_ms = 0;
 	lot->leaving = lot->closed;
@@ -257,6 +320,9 @@ static void on_wake(void *arg, uint32_t events)
 		loop_timer_set(lot->loop, &lot->drain_timer,
 		               drain - loop_now_ms(lot->loop));
 	take_parked(lot, parked);
+	take_sent(lot, sent);
+	if (lot->dismissed)
+		dismiss(lot);
 	ring_cancels(lot, cancels);
 	if (wants_nudge)
 		nudge_soon(lot);
@@ -267,10 +333,11 @@ static void *loop_main(void *arg)
 	struct lot *lot = arg;
 	enum err e = ERR_OK;
 
-	while (!e && !(lot->leaving && !lot->yard.count)) {
+	while (!e && !(lot->leaving && !lot->yard.count && !lot->shelf.count)) {
 		e = loop_turn(lot->loop, -1, NULL);
 		yard_sweep(&lot->yard);
-		atomic_store(&lot->count, lot->yard.count);
+		shelf_sweep(&lot->shelf);
+		atomic_store(&lot->count, lot->yard.count + lot->shelf.count);
 	}
 	if (e)
 		log_event(LOG_ERROR, "parking lot failed", KV_S("reason", err_name(e)));
@@ -300,6 +367,7 @@ static enum err start(struct lot *lot)
 static void release(struct lot *lot)
 {
 	yard_done(&lot->yard);
+	shelf_done(&lot->shelf);
 	loop_free(lot->loop);
 	fd_close(&lot->wake);
 	pthread_cond_destroy(&lot->cancel_wanted);
@@ -311,6 +379,9 @@ static enum err prepare(struct lot *lot)
 {
 	enum err e = loop_new(&lot->loop);
 
+	shelf_init(&lot->shelf, lot->loop, lot->conf.db);
+	lot->shelf.follow = follow;
+	lot->shelf.arg = lot;
 	if (!e)
 		e = yard_init(&lot->yard, lot->loop, &lot->conf);
 	if (!e)
@@ -320,6 +391,7 @@ static enum err prepare(struct lot *lot)
 		return e;
 	lot->yard.cancel = cancel_in_database;
 	lot->yard.cancel_arg = lot;
+	lot->yard.shelf = &lot->shelf;
 	bell_init(&lot->bell, lot->loop, lot->conf.relay);
 	loop_timer_init(&lot->nudge_timer, nudge, lot);
 	loop_timer_init(&lot->drain_timer, on_drained, lot);

@@ -20,6 +20,11 @@
  * ENDING     all is said: what is pending is written, the connection shut, and
  *            closed when the web server has closed it too.
  *
+ * A reader (GET /jobs/{id}/stream) is like any guest, but for its beginning and
+ * its end: its head goes out when it is parked, and how its stream ends is for
+ * the shelf to say. Who is sent something stored stands on the shelf from the
+ * start.
+ *
  * Who leaves is noticed by any event on the FastCGI connection or a failed
  * write; then the relay connection is closed, which cancels the job.
  */
@@ -30,6 +35,7 @@
 #include "base/err.h"
 #include "base/ulid.h"
 #include "responder/call.h"
+#include "responder/shelf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,6 +45,7 @@ struct lot;
 
 struct lot_conf {
 	const char *relay;      /* FOREMAN_RELAY; must outlive the lot */
+	const struct db_conf *db; /* for the shelf; outlives the lot */
 	int64_t keepalive_ms;   /* 0: never */
 	int64_t max_wait_ms;    /* 0: no limit */
 	/* Cancel a waiting job in the database, for a client that left while no
@@ -60,10 +67,30 @@ struct lot_ticket {
 	bool events;            /* ... or of server-sent events */
 	bool doubtful;          /* it may well be refused: no keepalive commits a
 	                           status for it before the target's */
+	bool reader;            /* not its client: it follows along, gets its head
+	                           at once, and cancels nothing; `relay` likewise */
+	struct trail trail;
 };
 
 /* Any thread. Takes over both descriptors, whatever happens. */
 void lot_park(struct lot *lot, const struct lot_ticket *ticket);
+
+/* In the head of every stream of GET /jobs/{id}/stream, behind its type. */
+#define LOT_STREAM_LINES                                                           \
+	"Cache-Control: no-store\nX-Content-Type-Options: nosniff\n"
+
+/* What the shelf (shelf.h) shall send: from fcgx_detach, and the head. */
+#define LOT_HEADERS_SIZE 1024
+struct lot_sending {
+	int fd;
+	int fcgi_id;
+	int status;
+	char headers[LOT_HEADERS_SIZE]; /* "Name: value\n" lines */
+	struct shelf_order order;
+};
+
+/* Any thread. Takes over the descriptor, whatever happens. */
+void lot_send(struct lot *lot, const struct lot_sending *sending);
 
 /* Any thread, never blocks: tell the worker to look at the queue (many calls
  * make one message), or that a running job is to be cancelled. Lost when no
@@ -71,7 +98,7 @@ void lot_park(struct lot *lot, const struct lot_ticket *ticket);
 void lot_nudge(struct lot *lot);
 void lot_cancel(struct lot *lot, const char id[ULID_SIZE]);
 
-/* Clients parked now. */
+/* Clients parked now, or being sent something. */
 size_t lot_count(const struct lot *lot);
 
 /* Give those parked now and later `ms` from now; who is left then gets an error

@@ -25,6 +25,7 @@
 #include "http/guard.h"
 #include "responder/pool.h"
 #include "responder/serve.h"
+#include "responder/tally.h"
 
 #define BACKLOG 4096     /* who finds it full is told 502 at once */
 #define SYSTEMD_FIRST 3  /* sd_listen_fds(3) */
@@ -155,7 +156,7 @@ static void raise_fd_limit(void)
 
 static int run_master(const char *argv0)
 {
-	struct pool_conf pool = { .listen_fd = -1 };
+	struct pool_conf pool = { .listen_fd = -1, .tally_fd = -1 };
 	struct errtext why = { 0 };
 	struct conf conf;
 	char *program;
@@ -178,10 +179,14 @@ static int run_master(const char *argv0)
 		log_event(LOG_INFO, "started", KV_S("version", PACKAGE_VERSION),
 		          KV_S("socket", conf.socket), KV_I("responders", conf.responders),
 		          KV_I("threads", conf.threads));
+		if (tally_create(&pool.tally_fd))
+			log_event(LOG_WARN, "each responder counts for itself",
+			          KV_S("reason", "no shared memory"));
 		pool.program = program;
 		pool.responders = (size_t)conf.responders;
 		rc = pool_run(&pool);
 	}
+	fd_close(&pool.tally_fd);
 	free(program);
 	conf_done(&conf);
 	return rc;
@@ -191,6 +196,7 @@ static int run_child(const char *text)
 {
 	struct pool_child child;
 	struct conf conf;
+	enum err e;
 	int rc;
 
 	if (pool_child_parse(text, &child)) {
@@ -203,10 +209,15 @@ static int run_child(const char *text)
 	if (rc)
 		return rc;
 	log_init("responder", conf.log_level, conf.log_format);
+	e = tally_open(child.tally_fd);
+	if (e)
+		log_event(LOG_WARN, "this responder counts for itself",
+		          KV_S("reason", err_name(e)));
 	if (fd_cloexec(child.listen_fd, true) || fd_cloexec(child.ready_fd, true))
 		rc = EX_OSERR;
 	else
 		rc = serve_run(&conf, child.listen_fd, child.ready_fd);
+	tally_close();
 	conf_done(&conf);
 	return rc;
 }

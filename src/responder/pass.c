@@ -29,6 +29,7 @@ struct passing {
 	bool begun;      /* the head went to the client */
 	bool ndjson;
 	bool events;     /* server-sent ones */
+	bool whole;      /* of no use before its end */
 	bool gone;       /* the client does not listen any more, or speak */
 	bool line_open;  /* the last byte sent was no newline */
 };
@@ -72,17 +73,24 @@ static bool on_head(void *arg, const struct xfer_head *head)
 	p->begun = true;
 	p->ndjson = strncmp(head->content_type, "application/x-ndjson", 20) == 0;
 	p->events = strncmp(head->content_type, "text/event-stream", 17) == 0;
+	p->whole = strncmp(head->content_type, "application/json", 16) == 0;
 	p->call->status = head->status;
 	e = fcgx_head(p->call->req, head->status, NULL, head->headers);
 	p->gone = e != ERR_OK;
 	return !p->gone;
 }
 
-/* A line of a stream is one write; anything else goes as it came. */
+/* A line of a stream is one write, a JSON text as few as can be; anything else
+ * goes as it came. */
 static bool on_body(void *arg, const void *bytes, size_t len)
 {
 	struct passing *p = arg;
 	struct span rest = { bytes, len };
+
+	if (p->whole) {
+		p->gone = p->gone || fcgx_add(p->call->req, bytes, len) != ERR_OK;
+		return !p->gone;
+	}
 
 	while (!p->gone && rest.len) {
 		const char *end = p->ndjson ? memchr(rest.p, '\n', rest.len) : NULL;
@@ -141,6 +149,7 @@ static void answer_failure(struct call *c, const struct xfer_result *r)
 struct asking {
 	int total_ms;    /* of the whole exchange; 0: no bound */
 	bool upload;     /* the body was not read yet: pass it on as it comes */
+	bool repeatable; /* no harm if the target sees it twice (xfer.h) */
 };
 
 /*
@@ -165,7 +174,8 @@ static bool exchange(struct call *c, struct xfer_line *line,
 		.body = c->body,
 		.connect_ms = LIMIT_PROBE_CONNECT_MS,
 		.total_ms = how->total_ms,
-		.dead_ms = LIMIT_TARGET_DEAD_MS,
+		.dead_ms = (int)c->seat->service->conf->target_dead_ms,
+		.repeatable = how->repeatable,
 	};
 
 	if (how->upload) {
@@ -200,23 +210,31 @@ static bool exchange(struct call *c, struct xfer_line *line,
 
 /* --- what is known without asking ----------------------------------------- */
 
+bool pass_believes(int64_t read_mono_ms)
+{
+	return read_mono_ms && clock_mono_ms() - read_mono_ms < LIMIT_GOOD_WORD_MS;
+}
+
 /*
  * Does the worker know that the target is down? Its word is only taken while
  * it is fresh, so that a worker that died in a bad moment closes no door.
  */
 static bool known_down(struct call *c)
 {
+	struct seat *seat = c->seat;
 	struct status s;
-	struct db *db = c->seat->db;
 	struct errtext why;
 	bool down;
 
-	if (!db && db_open(&c->seat->service->db_conf, DB_READER, &c->seat->db, &why))
+	if (pass_believes(seat->up_mono_ms))
 		return false;
-	if (status_read(c->seat->db, false, &s))
+	if (!seat->db && db_open(&seat->service->db_conf, DB_READER, &seat->db, &why))
+		return false;
+	if (status_read(seat->db, false, &s))
 		return false;
 	down = s.target == TARGET_DOWN &&
 	       clock_wall_ms() - s.heartbeat_ms < LIMIT_HEARTBEAT_STALE_MS;
+	seat->up_mono_ms = down ? 0 : clock_mono_ms();
 	status_done(&s);
 	return down;
 }
@@ -265,22 +283,27 @@ void pass_through(struct call *c, int total_ms)
 	pass_as(c, &(struct asking){ .total_ms = total_ms });
 }
 
+void pass_again(struct call *c, int total_ms)
+{
+	pass_as(c, &(struct asking){ .total_ms = total_ms, .repeatable = true });
+}
+
 void pass_handle(struct call *c)
 {
-	pass_through(c, LIMIT_PASS_MS);
+	pass_again(c, LIMIT_PASS_MS);
 }
 
 #define UNREACHABLE_LINE "Foreman-Target: unreachable\n"
 
 void pass_tags(struct call *c)
 {
+	const struct asking how = { .total_ms = LIMIT_PASS_MS, .repeatable = true };
 	struct xfer_result result;
 	struct status s;
 	struct db *db;
 	enum err e;
 
-	if (ask_at_once(c, &(struct asking){ .total_ms = LIMIT_PASS_MS }, &result) ||
-	    call_db(c, &db))
+	if (ask_at_once(c, &how, &result) || call_db(c, &db))
 		return;
 	c->why = result.why;
 	e = status_read(db, true, &s);
@@ -297,9 +320,10 @@ void pass_tags(struct call *c)
 
 void pass_ps(struct call *c)
 {
+	const struct asking how = { .total_ms = LIMIT_PS_MS, .repeatable = true };
 	struct xfer_result result;
 
-	if (ask_at_once(c, &(struct asking){ .total_ms = LIMIT_PS_MS }, &result))
+	if (ask_at_once(c, &how, &result))
 		return;
 	c->why = result.why;
 	answer_text(c, 200, UNREACHABLE_LINE, SPAN_LIT("{\"models\":[]}"));

@@ -12,7 +12,7 @@
 
 #include "responder/call.h"
 
-/* Handlers. Unreachable: 503 with Retry-After. */
+/* Handlers, for what the target may as well see twice. Unreachable: 503 with Retry-After. */
 void pass_handle(struct call *c);
 /* ... but /api/tags answers from the worker's last known list, and */
 void pass_tags(struct call *c);
@@ -22,8 +22,18 @@ void pass_ps(struct call *c);
  * body is held in memory, nor bounded. */
 void pass_admin(struct call *c);
 
+/*
+ * Is a good word that was read then (of the seat, on the monotonic clock) still
+ * to be believed? Then the database need not be asked again: the worker looks
+ * at the target far less often. A bad one is never remembered.
+ */
+bool pass_believes(int64_t read_mono_ms);
+
 /* For handlers that have read the body and found that it needs no turn.
  * total_ms bounds the whole exchange; 0: no bound. */
 void pass_through(struct call *c, int total_ms);
+/* ... and that the target may as well see twice: reads and embeddings. So they
+ * may go on the connection the thread has kept (xfer.h). */
+void pass_again(struct call *c, int total_ms);
 
 #endif

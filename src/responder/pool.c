@@ -63,9 +63,11 @@ int pool_child_parse(const char *text, struct pool_child *out)
 	struct pool_child c;
 	char end;
 
-	int read = sscanf(text, "%d,%d,%d%c", &c.listen_fd, &c.ready_fd, &c.parent, &end);
+	int read = sscanf(text, "%d,%d,%d,%d%c", &c.listen_fd, &c.ready_fd, &c.tally_fd,
+	                  &c.parent, &end);
 
-	if (read != 3 || c.listen_fd < 0 || c.ready_fd < 0 || c.parent < 1)
+	if (read != 4 || c.listen_fd < 0 || c.ready_fd < 0 || c.tally_fd < -1 ||
+	    c.parent < 1)
 		return -1;
 	*out = c;
 	return 0;
@@ -88,9 +90,11 @@ static void become_child(const struct pool *p, int ready_fd, pid_t master)
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != master)
 		_exit(EX_OK);
-	snprintf(arg, sizeof(arg), "%d,%d,%d", p->listen_fd, ready_fd, (int)master);
+	snprintf(arg, sizeof(arg), "%d,%d,%d,%d", p->listen_fd, ready_fd,
+	         p->conf->tally_fd, (int)master);
 	snprintf(program, sizeof(program), "%s", p->conf->program);
-	if (fd_cloexec(p->listen_fd, false) || fd_cloexec(ready_fd, false))
+	if (fd_cloexec(p->listen_fd, false) || fd_cloexec(ready_fd, false) ||
+	    (p->conf->tally_fd >= 0 && fd_cloexec(p->conf->tally_fd, false)))
 		_exit(EX_OSERR);
 	execv(program, argv);
 	_exit(EX_UNAVAILABLE);

@@ -14,18 +14,21 @@
 #include <stddef.h>
 
 struct pool_conf {
-	const char *program;    /* a path; run as PROGRAM --child LISTEN,READY,PARENT */
+	const char *program;    /* a path; run as PROGRAM --child and what is read by
+	                           pool_child_parse */
 	int listen_fd;          /* taken over */
 	size_t responders;
+	int tally_fd;           /* tally.h; -1: there is none. The caller's */
 };
 
 /* Runs until told to stop; the exit status. sig_block_all first. */
 int pool_run(const struct pool_conf *conf);
 
-/* What --child is given: two descriptors and the master's process id. */
+/* What --child is given: descriptors and the master's process id. */
 struct pool_child {
 	int listen_fd;
 	int ready_fd;
+	int tally_fd;           /* -1: there is none */
 	int parent;
 };
 

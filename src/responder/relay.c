@@ -54,9 +54,10 @@ static enum err say_frame(int fd, const struct frame *f)
 	return e;
 }
 
-enum err relay_attach(const char *path, const char id[ULID_SIZE], int *out)
+enum err relay_attach(const char *path, const char id[ULID_SIZE],
+                      enum frame_role role, int *out)
 {
-	struct frame attach = { .type = FRAME_ATTACH, .role = FRAME_OWNER };
+	struct frame attach = { .type = FRAME_ATTACH, .role = role };
 	struct buf b;
 	int fd = -1;
 	enum err e = add_hello(&b);

@@ -10,11 +10,12 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/ulid.h"
+#include "core/frame.h"
 #include "http/loop.h"
 
-/* Connect and say HELLO and ATTACH as the job's owner. */
-enum err relay_attach(const char *path, const char id[ULID_SIZE], int *out)
-    MUST_CHECK;
+/* Connect and say HELLO and ATTACH. */
+enum err relay_attach(const char *path, const char id[ULID_SIZE],
+                      enum frame_role role, int *out) MUST_CHECK;
 
 /* Say NUDGE on such a connection. */
 enum err relay_nudge(int fd) MUST_CHECK;

@@ -15,11 +15,15 @@
 #include "base/sha.h"
 #include "core/limits.h"
 #include "responder/answer.h"
+#include "responder/artifacts.h"
 #include "responder/chat.h"
+#include "responder/follow.h"
 #include "responder/health.h"
 #include "responder/jobs.h"
+#include "responder/metrics.h"
 #include "responder/pass.h"
 #include "responder/submit.h"
+#include "responder/webhooks.h"
 
 #define READ (METHOD_GET | METHOD_HEAD)
 
@@ -63,15 +67,29 @@ static const struct route routes[] = {
 	/* jobs */
 	{ READ, "/jobs", jobs_list, false, false, NULL },
 	{ METHOD_POST, "/jobs", submit_handle, true, false, NULL },
-	{ READ, "/jobs/{id}", jobs_show, false, false, NULL },
+	{ READ, "/jobs/{id}", jobs_show, true, false, NULL },
+	{ READ, "/jobs/{id}/events", jobs_events, true, false, NULL },
 	{ METHOD_POST, "/jobs/{id}/cancel", jobs_cancel, false, false, NULL },
-	{ READ, "/jobs/{id}/artifacts/response", jobs_response, false, false, NULL },
+	{ METHOD_DELETE, "/jobs/{id}", jobs_remove, false, false, NULL },
+	{ READ, "/jobs/{id}/stream", follow_handle, true, false, NULL },
+	{ READ, "/jobs/{id}/artifacts/response", artifacts_response, true, false,
+	  NULL },
+	{ READ, "/jobs/{id}/artifacts/content", artifacts_content, true, false, NULL },
 	{ READ, "/queue", jobs_queue, false, false, NULL },
+
+	/* webhooks */
+	{ READ, "/webhooks", webhooks_list, false, false, NULL },
+	{ METHOD_POST, "/webhooks/redeliver", webhooks_again_all, false, false, NULL },
+	{ READ, "/webhooks/{id}", webhooks_show, false, false, NULL },
+	{ METHOD_POST, "/webhooks/{id}/redeliver", webhooks_again, false, false, NULL },
 
 	/* health */
 	{ READ, "/healthz", health_live, false, true, NULL },
 	{ READ, "/readyz", health_ready, false, false, NULL },
+	{ READ, "/metrics", metrics_handle, false, false, NULL },
 };
+
+_Static_assert(ARRAY_LEN(routes) <= ROUTE_MAX, "the tally has a row for each");
 
 /* --- finding -------------------------------------------------------------- */
 
@@ -149,6 +167,24 @@ void route_allow(unsigned set, char out[ROUTE_ALLOW_SIZE])
 			                        len ? ", " : "", methods[i].name);
 }
 
+int route_count(void)
+{
+	return (int)ARRAY_LEN(routes);
+}
+
+struct route_name route_name(int row)
+{
+	struct route_name name = { "", "other" };
+
+	if (row < 0 || row >= route_count())
+		return name;
+	name.path = routes[row].path;
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (routes[row].methods & methods[i].bit)
+			name.method = methods[i].name; /* the last: HEAD stands before GET */
+	return name;
+}
+
 static bool under(struct span path, const char *root)
 {
 	size_t len = strlen(root);
@@ -204,26 +240,33 @@ bool route_authorized(struct span header, const char *token)
 
 /* --- the way in ----------------------------------------------------------- */
 
-static bool allowed_in(struct call *c, const struct route *route)
+/*
+ * Is it a browser's question whether it may ask, on a path of the target's?
+ * Who may is the target's to say (OLLAMA_ORIGINS).
+ */
+static bool asks_whether(const struct call *c, const struct route *route)
+{
+	return route_method(c->method) == METHOD_OPTIONS && route && route->upstream &&
+	       call_header(c, "HTTP_ORIGIN").p;
+}
+
+/* ... as browsers put it: without a token, which they cannot send with it. */
+static bool preflight(const struct call *c, const struct route *route)
+{
+	return asks_whether(c, route) &&
+	       call_header(c, "HTTP_ACCESS_CONTROL_REQUEST_METHOD").p;
+}
+
+static bool allowed_in(struct call *c, const struct route_match *m)
 {
 	const char *token = c->seat->service->conf->api_token;
 
-	if (!token || (route && route->open) ||
+	if (!token || (m->route && m->route->open) || preflight(c, m->any) ||
 	    route_authorized(call_header(c, "HTTP_AUTHORIZATION"), token))
 		return true;
 	answer_fault_with(c, FAULT_UNAUTHORIZED, "WWW-Authenticate: Bearer\n",
 	                  "a valid bearer token is required");
 	return false;
-}
-
-/*
- * Is it a browser's question whether it may ask, on a path of the target's?
- * Who may is the target's to say (OLLAMA_ORIGINS).
- */
-static bool preflight(const struct call *c, const struct route *route)
-{
-	return route_method(c->method) == METHOD_OPTIONS && route->upstream &&
-	       call_header(c, "HTTP_ORIGIN").p;
 }
 
 /* No row for this path and method: say which it is. */
@@ -275,10 +318,12 @@ void route_call(struct call *c)
 	struct route_match m = route_find(c->path, route_method(c->method));
 
 	c->family = route_family(c->path);
-	if (!allowed_in(c, m.route))
+	if (!allowed_in(c, &m))
 		return;
 	c->id = m.id;
-	if (!m.route && m.any && preflight(c, m.any)) {
+	if (m.route)
+		c->trail.route = (int)(m.route - routes);
+	if (!m.route && asks_whether(c, m.any)) {
 		c->route = m.any;
 		pass_handle(c);
 		return;

@@ -24,7 +24,8 @@ struct route {
 	const char *path;       /* one "{id}" stands for any one segment; "{name}"
 	                           at the end for all that is left */
 	void (*handle)(struct call *c);
-	bool body;              /* read the request's body first */
+	bool body;              /* read the request's body first: also for those that
+	                           have none, if they may be parked */
 	bool open;              /* needs no token */
 	const char *upstream;   /* the target's path, NULL when it never goes there;
 	                           ending in '/', but for "/": what stood for {id}
@@ -58,6 +59,15 @@ enum family route_family(struct span path);
 
 /* Does an Authorization header carry the token? Constant time in the token. */
 bool route_authorized(struct span header, const char *token);
+
+/* A row of the table by its number, for the log and for metrics: its path, and
+ * its method, GET where that stands for HEAD too. Not in the table: "", "other". */
+struct route_name {
+	const char *method, *path;
+};
+#define ROUTE_MAX 64 /* rows; more do not compile */
+int route_count(void);
+struct route_name route_name(int row);
 
 /* --- the way in ----------------------------------------------------------- */
 

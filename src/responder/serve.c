@@ -5,7 +5,7 @@
  * exclusively; the stop event}, so that a connection wakes one of them, and
  * does one request at a time with blocking code. The first thread only reads
  * signals and counts who has ended. Nothing here outlives a request but what
- * stands in `struct seat` and the parking lot.
+ * stands in `struct seat`, the parking lot and the watch.
  */
 #include <config.h>
 
@@ -31,6 +31,7 @@
 #include "responder/health.h"
 #include "responder/lot.h"
 #include "responder/route.h"
+#include "responder/watch.h"
 #include "store/group.h"
 
 #define STACK (256 * 1024)   /* libcurl and SQLite need some 13 KB, cJSON at
@@ -58,8 +59,7 @@ struct chair {               /* a thread and its seat */
 
 void serve_request(struct seat *seat, struct fcgx *req)
 {
-	struct call c = { .seat = seat, .req = req,
-		              .began_mono_us = clock_mono_us() };
+	struct call c = { .seat = seat, .req = req };
 	const char *method = fcgx_param(req, "REQUEST_METHOD");
 	const char *uri = fcgx_param(req, "REQUEST_URI");
 	char name[16];
@@ -70,6 +70,8 @@ void serve_request(struct seat *seat, struct fcgx *req)
 	if (!span_cut(&rest, '?', &c.path))
 		c.path = (struct span){ 0 };
 	c.query = rest;
+	trail_begin(&c.trail, call_header(&c, "HTTP_X_REQUEST_ID"),
+	            call_header(&c, "HTTP_TRACEPARENT"));
 	route_call(&c);
 	if (c.req) /* else somebody else will tell of it */
 		call_end(&c);
@@ -126,8 +128,11 @@ static void *chair_main(void *arg)
 	enum err e = watch(s, &epoll);
 
 	while (!e) {
-		int n = epoll_wait(epoll, ready, ARRAY_LEN(ready), -1);
+		int n = epoll_wait(epoll, ready, ARRAY_LEN(ready),
+		                   xfer_line_idle_ms(chair->seat.line));
 
+		if (n == 0)
+			xfer_line_rest(chair->seat.line);
 		if (n < 0 && errno != EINTR)
 			e = ERR_IO;
 		for (int i = 0; i < n && !e; i++)
@@ -192,6 +197,7 @@ static enum err open_service(struct serve *s, struct errtext *why)
 	const struct queue_limits limits = { .max_queue = conf->max_queue,
 		                                 .max_jobs = conf->max_jobs };
 	const struct lot_conf lot = { .relay = conf->relay,
+		                          .db = &v->db_conf,
 		                          .keepalive_ms = conf->keepalive_ms,
 		                          .max_wait_ms = conf->chat_max_wait_ms,
 		                          .cancel = cancel_job,
@@ -202,7 +208,8 @@ static enum err open_service(struct serve *s, struct errtext *why)
 	v->conf = conf;
 	v->db_conf = (struct db_conf){ .path = conf->db,
 		                           .public_url = conf->public_url,
-		                           .inline_max = conf->inline_max };
+		                           .inline_max = conf->inline_max,
+		                           .max_wait_ms = conf->drain_max_wait_ms };
 	e = guard_new(conf->webhook_allow, conf->ollama_url, &v->guard, why);
 	if (!e)
 		e = group_open(&v->db_conf, &limits, &v->group, why);
@@ -210,6 +217,8 @@ static enum err open_service(struct serve *s, struct errtext *why)
 		e = health_new(&v->health);
 	if (!e)
 		e = lot_new(&lot, &v->lot);
+	if (!e)
+		e = watch_new(conf, &v->db_conf, &v->watch);
 	return e;
 }
 
@@ -236,6 +245,7 @@ static void close_all(struct serve *s)
 {
 	free(s->chairs);
 	lot_free(s->service.lot);
+	watch_free(s->service.watch);
 	health_free(s->service.health);
 	group_close(s->service.group);
 	guard_free(s->service.guard);
@@ -252,18 +262,31 @@ struct progress {
 	enum stage stage;
 	size_t ended;             /* threads that have */
 	bool all_ended;           /* ... all of them, and they were joined */
-	bool lot_ended;           /* and so has the lot: nothing is left to do */
+	bool lot_ended;           /* and so has the lot, */
+	bool watch_ended;         /* and the watch: nothing is left to do */
 	int64_t deadline_mono_ms; /* of the drain */
 };
 
-/* Raise the stop event and give who waits `ms`. */
+static size_t parked(const struct serve *s)
+{
+	return lot_count(s->service.lot) + watch_count(s->service.watch);
+}
+
+static bool all_over(const struct progress *w)
+{
+	return w->all_ended && w->lot_ended && w->watch_ended;
+}
+
+/* Raise the stop event and give who waits in line `ms`. Who waits for a job to
+ * move loses nothing by being answered now: it asks again, elsewhere. */
 static void drain(struct serve *s, struct progress *w, enum stage stage, int64_t ms)
 {
 	w->stage = stage;
 	w->deadline_mono_ms = clock_mono_ms() + ms + LIMIT_SHUTDOWN_READ_MS;
 	(void)!eventfd_write(s->stop, 1);
 	lot_drain(s->service.lot, ms);
-	log_event(LOG_INFO, "draining", KV_I("parked", lot_count(s->service.lot)),
+	watch_drain(s->service.watch, 0);
+	log_event(LOG_INFO, "draining", KV_I("parked", parked(s)),
 	          KV_I("at_most_ms", ms));
 }
 
@@ -294,6 +317,7 @@ static void end_threads(struct serve *s)
 	fd_close(&s->listen_fd);
 	group_settle(s->service.group); /* answers to jobs, which nudge the lot */
 	lot_close(s->service.lot);
+	watch_close(s->service.watch);
 }
 
 static void on_ended(struct serve *s, struct progress *w)
@@ -304,7 +328,9 @@ static void on_ended(struct serve *s, struct progress *w)
 		w->ended += (size_t)n;
 	if (eventfd_read(s->lot_ended, &n) == 0)
 		w->lot_ended = true;
-	if (w->stage == SERVING && (w->ended || w->lot_ended)) {
+	if (eventfd_read(watch_ended_fd(s->service.watch), &n) == 0)
+		w->watch_ended = true;
+	if (w->stage == SERVING && (w->ended || w->lot_ended || w->watch_ended)) {
 		log_event(LOG_ERROR, "a thread ended by itself", KV_I("count", w->ended));
 		drain(s, w, DRAINING, LIMIT_DRAIN_MS);
 	}
@@ -330,9 +356,11 @@ static bool attend(struct serve *s, int signals)
 	struct progress w = { .stage = SERVING };
 	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
 		                  { .fd = s->ended, .events = POLLIN },
-		                  { .fd = s->lot_ended, .events = POLLIN } };
+		                  { .fd = s->lot_ended, .events = POLLIN },
+		                  { .fd = watch_ended_fd(s->service.watch),
+		                    .events = POLLIN } };
 
-	while (w.stage != LEAVING && !(w.all_ended && w.lot_ended)) {
+	while (w.stage != LEAVING && !all_over(&w)) {
 		int left = time_left(&w);
 
 		if (!left)
@@ -343,7 +371,7 @@ static bool attend(struct serve *s, int signals)
 			on_signal(s, &w, signo);
 		on_ended(s, &w);
 	}
-	return w.all_ended && w.lot_ended;
+	return all_over(&w);
 }
 
 static void say_ready(int fd)
@@ -372,7 +400,7 @@ int serve_run(const struct conf *conf, int listen_fd, int ready_fd)
 	log_event(LOG_DEBUG, "responder serves", KV_I("threads", conf->threads));
 	if (!attend(&s, signals)) {
 		log_event(LOG_WARN, "left with requests unfinished",
-		          KV_I("parked", lot_count(s.service.lot)));
+		          KV_I("parked", parked(&s)));
 		_exit(EX_OK);
 	}
 	close_all(&s);

@@ -2,9 +2,9 @@
  * serve.h - one responder process: its threads, and how they stop.
  *
  * SIGTERM and SIGINT: accept no more, end what is in hand; clients parked in
- * line or on a stream get LIMIT_DRAIN_MS. SIGHUP is the same with
- * LIMIT_RELOAD_DRAIN_MS, for a responder that was replaced. A second SIGTERM
- * or SIGINT leaves at once.
+ * line or on a stream get LIMIT_DRAIN_MS, those that watch a job are answered.
+ * SIGHUP is the same with LIMIT_RELOAD_DRAIN_MS, for a responder that was
+ * replaced. A second SIGTERM or SIGINT leaves at once.
  */
 #ifndef FOREMAN_RESPONDER_SERVE_H
 #define FOREMAN_RESPONDER_SERVE_H

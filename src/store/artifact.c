@@ -110,6 +110,30 @@ enum err artifact_chunk(struct db *db, int64_t handle, int64_t n, struct buf *b)
 	return end != ERR_OK ? end : err;
 }
 
+enum err artifact_piece(struct db *db, int64_t handle, int64_t offset, size_t max,
+                        struct buf *b)
+{
+	static const char read[] = "SELECT substr(bytes, ?, ?) FROM artifact_chunks"
+	                           " WHERE artifact = ? AND n = ?";
+	struct sql q = sql_use(db, read);
+	enum err err = ERR_NOENT, end;
+
+	buf_clear(b);
+	sql_int(&q, offset % LIMIT_ARTIFACT_CHUNK + 1);
+	sql_int(&q, (int64_t)max);
+	sql_int(&q, handle);
+	sql_int(&q, offset / LIMIT_ARTIFACT_CHUNK);
+	if (sql_row(&q)) {
+		size_t len;
+		const void *p = sql_peek_blob(&q, &len);
+
+		if (len > 0)
+			err = buf_add(b, p, len);
+	}
+	end = sql_end(&q, NULL);
+	return end != ERR_OK ? end : err;
+}
+
 /* All chunks of `a` into a->inline_bytes. */
 static enum err load(struct db *db, int64_t handle, struct artifact *a)
 {
@@ -138,7 +162,7 @@ static enum err load(struct db *db, int64_t handle, struct artifact *a)
 	return ERR_OK;
 }
 
-#define PER_JOB_MAX 8 /* artifacts listed; one name exists so far */
+#define PER_JOB_MAX 8 /* artifacts listed; two names exist so far */
 
 enum err artifact_list(struct db *db, struct job *job, int64_t inline_limit,
                        struct errtext *why)

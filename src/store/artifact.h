@@ -25,6 +25,11 @@ enum err artifact_find(struct db *db, const char *job_id, const char *name,
  * when the artifact was removed meanwhile. */
 enum err artifact_chunk(struct db *db, int64_t handle, int64_t n, struct buf *b) MUST_CHECK;
 
+/* At most `max` bytes (at most LIMIT_ARTIFACT_CHUNK) from `offset` on into `b`
+ * (cleared first), fewer at the end of a chunk. ERR_NOENT as above. */
+enum err artifact_piece(struct db *db, int64_t handle, int64_t offset, size_t max,
+                        struct buf *b) MUST_CHECK;
+
 /* Fill job->artifacts; those not above inline_limit bytes get their bytes
  * loaded (-1: none). The job must have none yet (store only). */
 enum err artifact_list(struct db *db, struct job *job, int64_t inline_limit,

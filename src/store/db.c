@@ -141,8 +141,10 @@ static enum err set_up(struct db *db, struct errtext *why)
 	if (err == ERR_OK)
 		err = sql_exec(db, "PRAGMA synchronous = FULL; PRAGMA cache_size = -8000",
 		               why);
-	db->sync = DB_SYNC_FULL;
-	return err == ERR_OK ? schema_update(db, version, why) : err;
+	if (err == ERR_OK)
+		err = schema_update(db, version, why);
+	/* from here on db_commit syncs */
+	return err == ERR_OK ? sql_exec(db, "PRAGMA synchronous = NORMAL", why) : err;
 }
 
 static enum err open_writer(struct db *db, struct errtext *why)
@@ -219,18 +221,13 @@ static enum err take_gate(struct db *db, struct errtext *why)
 	return err;
 }
 
-/* SQLite takes the pragma outside transactions only. */
-static enum err set_sync(struct db *db, enum db_sync sync, struct errtext *why)
+enum err db_enter(struct db *db, struct errtext *why)
 {
-	enum err err = ERR_OK;
+	enum err err;
 
-	if (db->sync != sync)
-		err = sql_exec(db,
-		               sync == DB_SYNC_FULL ? "PRAGMA synchronous = FULL"
-		                                    : "PRAGMA synchronous = NORMAL",
-		               why);
-	if (err == ERR_OK)
-		db->sync = sync;
+	assert(!db->entered && !db->in_transaction);
+	err = take_gate(db, why);
+	db->entered = err == ERR_OK;
 	return err;
 }
 
@@ -241,14 +238,14 @@ enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why)
 	enum err err;
 
 	assert(!db->in_transaction);
-	err = take_gate(db, why);
+	err = db->entered ? ERR_OK : take_gate(db, why);
 	if (err != ERR_OK)
 		return err;
-	err = set_sync(db, sync, why);
-	if (err == ERR_OK) {
-		q = sql_use(db, begin);
-		err = sql_run(&q, why);
-	}
+	db->entered = false;
+	db->sync = sync;
+	db->changes = sqlite3_total_changes64(db->handle);
+	q = sql_use(db, begin);
+	err = sql_run(&q, why);
 	if (err != ERR_OK) {
 		gate_give(db->gate);
 		return err;
@@ -257,9 +254,27 @@ enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why)
 	return ERR_OK;
 }
 
+/*
+ * The log onto the disk, whoever wrote to it. SQLite would do so inside COMMIT,
+ * with the gate held; here the next writer is at work meanwhile, and what it
+ * commits may leave with the same sync. A checkpoint that comes between syncs
+ * the log before it copies, so nothing is missed (ADR 0034).
+ */
+static enum err sync_log(struct db *db, struct errtext *why)
+{
+	sqlite3_file *log = NULL;
+	int rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER,
+	                              &log);
+
+	if (rc == SQLITE_OK && log && log->pMethods)
+		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+	return sql_err(db, rc, "sync", why);
+}
+
 enum err db_commit(struct db *db, struct errtext *why)
 {
 	static const char commit[] = "COMMIT";
+	bool wrote = sqlite3_total_changes64(db->handle) != db->changes;
 	struct sql q;
 	enum err err;
 
@@ -272,7 +287,7 @@ enum err db_commit(struct db *db, struct errtext *why)
 	}
 	db->in_transaction = false;
 	gate_give(db->gate);
-	return ERR_OK;
+	return wrote && db->sync == DB_SYNC_FULL ? sync_log(db, why) : ERR_OK;
 }
 
 void db_rollback(struct db *db)
@@ -344,7 +359,8 @@ int64_t db_wal_bytes(const struct db *db)
 	sqlite3_file *file = NULL;
 	uint32_t frames, copied, page;
 
-	if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file) ||
+	if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER,
+	                         &file) ||
 	    !file || !file->pMethods || file->pMethods->iVersion < 2 ||
 	    file->pMethods->xShmMap(file, 0, WAL_INDEX_REGION, 0, &region) || !region)
 		return 0;
@@ -372,12 +388,57 @@ enum err db_checkpoint(struct db *db, bool shrink, struct errtext *why)
 	if (err != ERR_OK)
 		return err;
 	sqlite3_busy_timeout(db->handle, CHECKPOINT_BUSY_MS); /* writers wait outside */
-	rc = sqlite3_wal_checkpoint_v2(
-	    db->handle, NULL,
-	    shrink ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+	rc = sqlite3_wal_checkpoint_v2(db->handle, NULL,
+	                               shrink ? SQLITE_CHECKPOINT_TRUNCATE
+	                                      : SQLITE_CHECKPOINT_RESTART,
+	                               NULL, NULL);
 	sqlite3_busy_timeout(db->handle, LIMIT_SQLITE_BUSY_MS);
 	gate_give(db->gate);
 	return sql_err(db, rc, "checkpoint", why);
+}
+
+enum err db_changed(struct db *db, bool *out)
+{
+	static const char read[] = "PRAGMA data_version";
+	struct sql q = sql_use(db, read);
+	int64_t version = sql_row(&q) ? sql_get_int(&q) : 0;
+	enum err err = sql_end(&q, NULL);
+
+	if (err != ERR_OK)
+		return err;
+	*out = version != db->data_version;
+	db->data_version = version;
+	return ERR_OK;
+}
+
+enum err db_free_bytes(struct db *db, int64_t *out)
+{
+	static const char read[] =
+	    "SELECT freelist_count * page_size FROM pragma_freelist_count,"
+	    " pragma_page_size";
+	struct sql q = sql_use(db, read);
+	int64_t bytes = sql_row(&q) ? sql_get_int(&q) : 0;
+	enum err err = sql_end(&q, NULL);
+
+	if (err == ERR_OK)
+		*out = bytes;
+	return err;
+}
+
+#define TEXT_OF(number) #number
+#define VACUUM(pages) "PRAGMA incremental_vacuum(" TEXT_OF(pages) ")"
+
+/* The pragma frees a page a step: it must be stepped to its end. */
+enum err db_vacuum(struct db *db, struct errtext *why)
+{
+	static const char vacuum[] = VACUUM(LIMIT_VACUUM_PAGES);
+	enum err err = db_begin(db, DB_SYNC_NORMAL, why);
+	struct sql q;
+
+	if (err != ERR_OK)
+		return err;
+	q = sql_use(db, vacuum);
+	return db_finish(db, sql_run(&q, why), why);
 }
 
 const char *db_sqlite_version(void)

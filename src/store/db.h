@@ -29,6 +29,7 @@ struct db_conf {
 	const char *path;       /* FOREMAN_DB */
 	const char *public_url; /* links in frozen webhook bodies; may be NULL */
 	int64_t inline_max;     /* FOREMAN_INLINE_MAX, bytes */
+	int64_t max_wait_ms;    /* FOREMAN_DRAIN_MAX_WAIT, for estimates */
 };                          /* strings must outlive the connection */
 
 /*
@@ -46,10 +47,15 @@ enum db_sync {
 	DB_SYNC_FULL    /* on disk when db_commit returns */
 };
 
+/* Take the gate ahead of db_begin, which must follow: what else the transaction
+ * is to do can be gathered when the wait is over. ERR_BUSY as there. */
+enum err db_enter(struct db *db, struct errtext *why) MUST_CHECK;
 /* Take the gate and begin. ERR_BUSY: not within LIMIT_GATE_WAIT_MS. */
 enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why) MUST_CHECK;
 /* ERR_FULL: the disk is; everything since db_begin is undone. Whatever the
- * answer, the transaction is over and the gate given back. */
+ * answer, the transaction is over and the gate given back. Others see it before
+ * it is on disk, for as long as the sync takes: ERR_IO from that leaves it
+ * committed, and nobody knows whether the power may be cut. */
 enum err db_commit(struct db *db, struct errtext *why) MUST_CHECK;
 void db_rollback(struct db *db);
 /* The end of a write: commit when `err` is ERR_OK, else roll back and say it. */
@@ -66,6 +72,16 @@ int64_t db_wal_bytes(const struct db *db);
  * begins it again; `shrink` empties it as well.
  * ERR_BUSY: a reader was in the way; try again later. */
 enum err db_checkpoint(struct db *db, bool shrink, struct errtext *why) MUST_CHECK;
+
+/* Has any other connection, of whatever program, committed since this was last
+ * asked? True the first time. Costs a look at shared memory, no I/O. */
+enum err db_changed(struct db *db, bool *out) MUST_CHECK;
+
+/* What the file holds that nothing uses: room for rows to come. */
+enum err db_free_bytes(struct db *db, int64_t *out) MUST_CHECK;
+/* Give at most LIMIT_VACUUM_PAGES of its pages back; the file becomes shorter
+ * with the next checkpoint. One short transaction. */
+enum err db_vacuum(struct db *db, struct errtext *why) MUST_CHECK;
 
 const char *db_sqlite_version(void);
 

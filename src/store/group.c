@@ -2,30 +2,35 @@
  * group.c - who waits, who leads, and what one transaction takes along.
  *
  * A thread puts its turn (on its own stack) at the end of the list. If nobody
- * leads it leads: it takes what waits, commits that, wakes those it served,
- * and hands the lead to the first who came meanwhile. So nobody works for
- * others longer than one commit, and one fsync serves everybody who arrived
- * during the last one.
+ * leads it leads: it waits for the gate, takes what waits by then, commits
+ * that, wakes those it served, and hands the lead to the first who came
+ * meanwhile. So nobody works for others longer than one commit, and one fsync
+ * serves everybody who arrived during the last one.
  * A posted turn has no thread that waits. The committer, a thread of the
  * group's own, leads when one of those is first, and tells all of them how it
  * went, whoever led: telling is work, and a client that waits for its own
  * turn must not be held up by it.
- * A turn that waits may give up; one that was taken may not: its leader's
- * wait for the gate is bounded. The connection belongs to whoever leads.
+ * A batch is a turn that shares its transaction with no other: it is all or
+ * nothing, and theirs is not to be undone with it.
+ * A turn that waits may give up; one that was taken may not, but has nothing
+ * left to wait for than the disk. The connection belongs to whoever leads.
  */
 #include <config.h>
 
 #include "store/group.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "core/limits.h"
+#include "store/remove.h"
 
-#define BATCH_MAX 256 /* turns in one transaction; bounds how long it takes */
+#define TURNS_MAX 256 /* turns in one transaction; bounds how long it takes */
 
 /* What has been decided about a turn. */
 enum verdict { NONE, LEAD, DONE };
@@ -36,16 +41,23 @@ struct turn {
 	struct group_post *post; /* nobody waits: the turn is on the heap, and the
 	                      members up to `result` are not used */
 
-	/* A lock of its own, so that those who are woken do not meet at the
-	 * group's, and the leader is not held up by them. */
-	pthread_mutex_t lock;
-	pthread_cond_t decided;
-	enum verdict verdict; /* under `lock` */
+	/* Posted once, when the verdict is there. A semaphore of its own, so that
+	 * those who are woken meet at no lock, and hold nobody up. The verdict is
+	 * atomic because TSan knows nothing of sem_clockwait. */
+	sem_t decided;
+	_Atomic enum verdict verdict;
 
 	enum err result;
 	struct errtext why;
-	struct submission *sub; /* or NULL: a cancel */
+	/* what is asked for: one of these five */
+	struct submission *sub;
+	struct submission *const *batch;
 	const char *cancel_id;
+	const char *remove_id;
+	struct outbox_wish *wish;
+
+	size_t count; /* of the batch */
+	size_t at;    /* whose the result is */
 	int64_t now_ms;
 	enum queue_cancel_answer answer;
 };
@@ -53,7 +65,6 @@ struct turn {
 struct group {
 	struct db *db; /* used by the leader only */
 	struct queue_limits limits;
-	pthread_condattr_t monotonic;
 	pthread_mutex_t lock; /* guards all below */
 	struct turn *first;
 	struct turn **end;
@@ -77,7 +88,6 @@ static void release(struct group *g)
 	pthread_cond_destroy(&g->wanted);
 	pthread_cond_destroy(&g->settled);
 	pthread_mutex_destroy(&g->lock);
-	pthread_condattr_destroy(&g->monotonic);
 	free(g);
 }
 
@@ -97,8 +107,6 @@ enum err group_open(const struct db_conf *conf, const struct queue_limits *limit
 	g->limits = *limits;
 	g->end = &g->first;
 	g->served_end = &g->served;
-	pthread_condattr_init(&g->monotonic);
-	pthread_condattr_setclock(&g->monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->wanted, NULL);
 	pthread_cond_init(&g->settled, NULL);
@@ -126,39 +134,39 @@ void group_close(struct group *g)
 /* --- the leader's work ----------------------------------------------------- */
 
 /* On disk at once, unless only attended jobs are in it. */
-static enum db_sync sync_for(struct turn *const *batch, size_t count)
+static enum db_sync sync_for(struct turn *const *turns, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!batch[i]->sub || !batch[i]->sub->job->attended)
+		if (!turns[i]->sub || !turns[i]->sub->job->attended)
 			return DB_SYNC_FULL;
 	return DB_SYNC_NORMAL;
 }
 
-static enum err submit_all(struct group *g, struct turn *const *batch, size_t count,
+static enum err submit_all(struct group *g, struct turn *const *turns, size_t count,
                            struct errtext *why)
 {
-	struct submission *subs[BATCH_MAX];
+	struct submission *subs[TURNS_MAX];
 	size_t n = 0;
 	enum err err;
 
 	for (size_t i = 0; i < count; i++)
-		if (batch[i]->sub)
-			subs[n++] = batch[i]->sub;
+		if (turns[i]->sub)
+			subs[n++] = turns[i]->sub;
 	err = queue_submit(g->db, subs, n, &g->limits, why);
 	for (size_t i = 0; i < count && err == ERR_OK; i++)
-		if (batch[i]->sub)
-			batch[i]->result = batch[i]->sub->result;
+		if (turns[i]->sub)
+			turns[i]->result = turns[i]->sub->result;
 	return err;
 }
 
 /* After the submissions, so that a job can be canceled by who just got its id. */
-static enum err cancel_all(struct group *g, struct turn *const *batch, size_t count,
+static enum err cancel_all(struct group *g, struct turn *const *turns, size_t count,
                            struct errtext *why)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct turn *t = batch[i];
+		struct turn *t = turns[i];
 
-		if (t->sub)
+		if (!t->cancel_id)
 			continue;
 		t->result =
 		    queue_cancel_in(g->db, t->cancel_id, t->now_ms, &t->answer, why);
@@ -168,20 +176,68 @@ static enum err cancel_all(struct group *g, struct turn *const *batch, size_t co
 	return ERR_OK;
 }
 
-static void serve(struct group *g, struct turn *const *batch, size_t count)
+static enum err remove_all(struct group *g, struct turn *const *turns, size_t count,
+                           struct errtext *why)
 {
-	struct errtext why = { "" };
-	enum err err = db_begin(g->db, sync_for(batch, count), &why);
+	for (size_t i = 0; i < count; i++) {
+		struct turn *t = turns[i];
 
-	if (err == ERR_OK) {
-		err = submit_all(g, batch, count, &why);
-		if (err == ERR_OK)
-			err = cancel_all(g, batch, count, &why);
-		err = db_finish(g->db, err, &why);
+		if (!t->remove_id)
+			continue;
+		t->result = remove_job_in(g->db, t->remove_id, why);
+		if (t->result != ERR_OK && t->result != ERR_NOENT)
+			return t->result;
 	}
+	return ERR_OK;
+}
+
+static enum err send_again_all(struct group *g, struct turn *const *turns,
+                               size_t count, struct errtext *why)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct turn *t = turns[i];
+
+		if (!t->wish)
+			continue;
+		t->result = outbox_again(g->db, t->wish, why);
+		if (t->result != ERR_OK && t->result != ERR_NOENT)
+			return t->result;
+	}
+	return ERR_OK;
+}
+
+/* All that was asked for, in the open transaction. */
+static enum err do_all(struct group *g, struct turn *const *turns, size_t count,
+                       struct errtext *why)
+{
+	struct turn *first = turns[0];
+	enum err err;
+
+	assert(count > 0);
+	if (first->batch)
+		return queue_submit_all(g->db, first->batch, first->count, &g->limits,
+		                        &first->at, why);
+	err = submit_all(g, turns, count, why);
+	if (err == ERR_OK)
+		err = cancel_all(g, turns, count, why);
+	if (err == ERR_OK)
+		err = remove_all(g, turns, count, why);
+	if (err == ERR_OK)
+		err = send_again_all(g, turns, count, why);
+	return err;
+}
+
+/* `err` is how taking the gate went. */
+static void serve(struct group *g, struct turn *const *turns, size_t count,
+                  enum err err, struct errtext *why)
+{
+	if (err == ERR_OK)
+		err = db_begin(g->db, sync_for(turns, count), why);
+	if (err == ERR_OK)
+		err = db_finish(g->db, do_all(g, turns, count, why), why);
 	for (size_t i = 0; i < count && err != ERR_OK; i++) {
-		batch[i]->result = err;
-		batch[i]->why = why;
+		turns[i]->result = err;
+		turns[i]->why = *why;
 	}
 }
 
@@ -204,16 +260,19 @@ static void remove_turn(struct group *g, struct turn *t)
 		g->end = at;
 }
 
-static size_t take_batch(struct group *g, struct turn **batch)
+/* A batch alone, or all up to the next one. */
+static size_t take_turns(struct group *g, struct turn **turns)
 {
 	size_t count = 0;
 
-	while (g->first && count < BATCH_MAX) {
+	while (g->first && count < TURNS_MAX) {
 		struct turn *t = g->first;
 
+		if (count > 0 && (t->batch || turns[0]->batch))
+			break;
 		g->first = t->next;
 		t->bound = true;
-		batch[count++] = t;
+		turns[count++] = t;
 	}
 	if (!g->first)
 		g->end = &g->first;
@@ -222,28 +281,23 @@ static size_t take_batch(struct group *g, struct turn **batch)
 
 /* --- turns ----------------------------------------------------------------- */
 
-/* The turn may be gone the moment its lock is free again. */
+/* The turn may be gone with this. */
 static void decide(struct turn *t, enum verdict verdict)
 {
-	pthread_mutex_lock(&t->lock);
 	t->verdict = verdict;
-	pthread_cond_signal(&t->decided);
-	pthread_mutex_unlock(&t->lock);
+	sem_post(&t->decided);
 }
 
-/* Until somebody decides, or the deadline (NULL: none). */
+/* Until somebody decides, or the deadline (NULL: none): NONE. */
 static enum verdict await(struct turn *t, const struct timespec *deadline)
 {
-	enum verdict verdict;
-	int rc = 0;
+	int rc;
 
-	pthread_mutex_lock(&t->lock);
-	while (t->verdict == NONE && rc != ETIMEDOUT)
-		rc = deadline ? pthread_cond_timedwait(&t->decided, &t->lock, deadline)
-		              : pthread_cond_wait(&t->decided, &t->lock);
-	verdict = t->verdict;
-	pthread_mutex_unlock(&t->lock);
-	return verdict;
+	do
+		rc = deadline ? sem_clockwait(&t->decided, CLOCK_MONOTONIC, deadline)
+		              : sem_wait(&t->decided);
+	while (rc != 0 && errno == EINTR);
+	return rc == 0 ? t->verdict : NONE;
 }
 
 /* Take oneself out of the list; false if that is too late. */
@@ -277,17 +331,17 @@ static struct turn *pass_lead(struct group *g)
 	return heir;
 }
 
-/* Leave the posted turns of a batch to the committer, who may free them at
+/* Leave the posted ones of these turns to the committer, who may free them at
  * once; how many others are left, in front. The lock is held. */
-static size_t add_served(struct group *g, struct turn **batch, size_t count)
+static size_t add_served(struct group *g, struct turn **turns, size_t count)
 {
 	size_t left = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		struct turn *t = batch[i];
+		struct turn *t = turns[i];
 
 		if (!t->post) {
-			batch[left++] = t;
+			turns[left++] = t;
 			continue;
 		}
 		t->next = NULL;
@@ -303,19 +357,21 @@ static size_t add_served(struct group *g, struct turn **batch, size_t count)
  * committer. */
 static void lead(struct group *g, const struct turn *own)
 {
-	struct turn *batch[BATCH_MAX], *heir;
+	struct turn *turns[TURNS_MAX] = { NULL }, *heir;
+	struct errtext why = { "" };
+	enum err err = db_enter(g->db, &why);
 	size_t count;
 
 	pthread_mutex_lock(&g->lock);
-	count = take_batch(g, batch);
+	count = take_turns(g, turns);
 	pthread_mutex_unlock(&g->lock);
-	serve(g, batch, count);
+	serve(g, turns, count, err, &why);
 	pthread_mutex_lock(&g->lock);
-	count = add_served(g, batch, count);
+	count = add_served(g, turns, count);
 	pthread_mutex_unlock(&g->lock);
 	for (size_t i = 0; i < count; i++)
-		if (batch[i] != own)
-			decide(batch[i], DONE);
+		if (turns[i] != own)
+			decide(turns[i], DONE);
 	pthread_mutex_lock(&g->lock);
 	heir = pass_lead(g);
 	pthread_mutex_unlock(&g->lock);
@@ -350,14 +406,12 @@ static bool take_turn(struct group *g, struct turn *t)
 
 static enum err run_turn(struct group *g, struct turn *t, struct errtext *why)
 {
-	pthread_mutex_init(&t->lock, NULL);
-	pthread_cond_init(&t->decided, &g->monotonic);
+	sem_init(&t->decided, 0, 0);
 	if (!take_turn(g, t)) {
 		t->result = ERR_BUSY;
 		errtext_set(&t->why, "no turn to write within %d ms", LIMIT_SUBMIT_WAIT_MS);
 	}
-	pthread_cond_destroy(&t->decided);
-	pthread_mutex_destroy(&t->lock);
+	sem_destroy(&t->decided);
 	if (why && t->result != ERR_OK)
 		*why = t->why;
 	return t->result;
@@ -430,6 +484,16 @@ enum err group_submit(struct group *g, struct submission *sub, struct errtext *w
 	return sub->result;
 }
 
+enum err group_batch(struct group *g, struct submission *const *subs, size_t count,
+                     size_t *at, struct errtext *why)
+{
+	struct turn t = { .batch = subs, .count = count, .at = count };
+	enum err err = run_turn(g, &t, why);
+
+	*at = t.at;
+	return err;
+}
+
 enum err group_cancel(struct group *g, const char *id, int64_t now_ms,
                       enum queue_cancel_answer *out, struct errtext *why)
 {
@@ -439,6 +503,20 @@ enum err group_cancel(struct group *g, const char *id, int64_t now_ms,
 	if (err == ERR_OK)
 		*out = t.answer;
 	return err;
+}
+
+enum err group_remove(struct group *g, const char *id, struct errtext *why)
+{
+	struct turn t = { .remove_id = id };
+
+	return run_turn(g, &t, why);
+}
+
+enum err group_again(struct group *g, struct outbox_wish *wish, struct errtext *why)
+{
+	struct turn t = { .wish = wish };
+
+	return run_turn(g, &t, why);
 }
 
 enum err group_post(struct group *g, struct group_post *post)

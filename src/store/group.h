@@ -8,6 +8,7 @@
 #ifndef FOREMAN_STORE_GROUP_H
 #define FOREMAN_STORE_GROUP_H
 
+#include "store/outbox.h"
 #include "store/queue.h"
 
 struct group; /* owns a DB_WRITER connection and a thread; anyone may call */
@@ -20,7 +21,9 @@ void group_close(struct group *g);
 /*
  * Returns when the submission is committed: on disk for an unattended job,
  * in the WAL for an attended one (its client is gone with the power anyway).
- * ERR_LIMIT: too many wait. ERR_FULL, ERR_BUSY, ERR_IO: nothing was stored.
+ * ERR_LIMIT: too many wait. ERR_STALE: its key was used before (sub->key).
+ * ERR_FULL, ERR_BUSY: nothing was stored. ERR_IO: nobody
+ * knows.
  * Waits at most LIMIT_SUBMIT_WAIT_MS for its turn (then ERR_BUSY, and it is
  * certain that nothing was or will be stored).
  */
@@ -49,8 +52,24 @@ enum err group_post(struct group *g, struct group_post *post) MUST_CHECK;
  * What `done` uses has to live until then. */
 void group_settle(struct group *g);
 
+/*
+ * A batch (queue_submit_all) in turn with the submissions, in a transaction of
+ * its own: on disk when this returns ERR_OK. Else nothing of it is stored, and
+ * *at says which one's own result that is; `count`: it is nobody's, *why tells.
+ * Those who come after it wait until it is done.
+ */
+enum err group_batch(struct group *g, struct submission *const *subs, size_t count,
+                     size_t *at, struct errtext *why) MUST_CHECK;
+
 /* Cancel through the group's connection, in turn with the submissions. */
 enum err group_cancel(struct group *g, const char *id, int64_t now_ms,
                       enum queue_cancel_answer *out, struct errtext *why) MUST_CHECK;
+
+/* Remove a job likewise (remove.h): when this returns it is gone, on disk. */
+enum err group_remove(struct group *g, const char *id, struct errtext *why) MUST_CHECK;
+
+/* Send webhooks again likewise (outbox_again). */
+enum err group_again(struct group *g, struct outbox_wish *wish,
+                     struct errtext *why) MUST_CHECK;
 
 #endif

@@ -17,126 +17,34 @@
 #include "core/limits.h"
 #include "core/model.h"
 #include "store/artifact.h"
+#include "store/line.h"
+#include "store/pace.h"
+#include "store/page.h"
 #include "store/row.h"
-#include "store/status.h"
 
-/* --- where a job stands ---------------------------------------------------- */
-
-/* What decides on places in line, read once for a whole page; give `status`
- * to status_done whatever read_line answered. */
-struct line {
-	struct status status; /* the target, and the loaded key */
-	int64_t queued;       /* how many wait */
-	int64_t attended;     /* how many of those are attended */
-};
-
-static enum err read_tallies(struct db *db, int64_t states[JOB_STATE_COUNT],
-                             int64_t *attended)
+/* How many jobs are in each state. */
+static enum err read_tallies(struct db *db, int64_t states[JOB_STATE_COUNT])
 {
-	static const char read[] = "SELECT state, attended, count FROM tallies";
+	static const char read[] = "SELECT state, count FROM tallies";
 	struct sql q = sql_use(db, read);
 
 	memset(states, 0, JOB_STATE_COUNT * sizeof(states[0]));
-	*attended = 0;
 	while (sql_row(&q)) {
 		const char *name = sql_peek_text(&q);
-		bool is_attended = sql_get_int(&q) != 0;
 		int64_t count = sql_get_int(&q);
 		enum job_state state;
 
-		if (job_state_parse(span_of(name), &state) != ERR_OK)
-			continue;
-		states[state] += count;
-		if (state == JOB_QUEUED && is_attended)
-			*attended = count;
+		if (job_state_parse(span_of(name), &state) == ERR_OK)
+			states[state] += count;
 	}
 	return sql_end(&q, NULL);
 }
 
-static enum err read_line(struct db *db, struct line *line)
-{
-	int64_t states[JOB_STATE_COUNT];
-	enum err err;
-
-	*line = (struct line){ .queued = 0 };
-	err = status_read(db, false, &line->status);
-	if (err == ERR_OK)
-		err = read_tallies(db, states, &line->attended);
-	if (err == ERR_OK)
-		line->queued = states[JOB_QUEUED];
-	return err;
-}
-
-/* Jobs of the same class whose load key is served before this job's: all of
- * the loaded one, and those whose head is older; more than LIMIT_POSITION
- * when there are too many keys to say. */
-static enum err count_keys_ahead(struct db *db, const struct job *job,
-                                 const char *loaded_key, int64_t *out)
-{
-	static const char count[] =
-	    "SELECT coalesce(sum(count), 0) + iif(count(*) > ?1, ?1, 0) FROM ("
-	    " SELECT count FROM waiting WHERE attended = ?2 AND load_key = ?4"
-	    "  AND load_key <> ?3"
-	    " UNION ALL SELECT * FROM (SELECT count FROM waiting"
-	    "  INDEXED BY waiting_heads WHERE attended = ?2 AND head_seq IS NOT NULL"
-	    "  AND head_seq <"
-	    "   (SELECT head_seq FROM waiting WHERE attended = ?2 AND load_key = ?3)"
-	    "  AND load_key <> ?4 AND ?3 <> ?4 LIMIT ?1 + 1))";
-	struct sql q = sql_use(db, count);
-
-	sql_int(&q, LIMIT_POSITION);
-	sql_int(&q, job->attended);
-	sql_text(&q, job->load_key);
-	sql_text(&q, loaded_key ? loaded_key : "");
-	*out = sql_row(&q) ? sql_get_int(&q) : 0;
-	return sql_end(&q, NULL);
-}
-
-/* Jobs of the same load key and class that are older, at most one more than
- * LIMIT_POSITION of them. */
-static enum err count_jobs_ahead(struct db *db, const struct job *job, int64_t *out)
-{
-	static const char count[] =
-	    "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_claimable"
-	    " WHERE load_key = ? AND attended = ? AND seq < ? AND state = 'queued'"
-	    " AND held_until_ms IS NULL LIMIT ?)";
-	struct sql q = sql_use(db, count);
-
-	sql_text(&q, job->load_key);
-	sql_int(&q, job->attended);
-	sql_int(&q, job->seq);
-	sql_int(&q, LIMIT_POSITION + 1);
-	*out = sql_row(&q) ? sql_get_int(&q) : 0;
-	return sql_end(&q, NULL);
-}
-
-/* A queued job's position and what it waits for; a held one has no position. */
-static enum err place(struct db *db, const struct line *line, struct job *job)
-{
-	int64_t ahead = job->attended ? 0 : line->attended;
-	int64_t keys = 0, jobs = 0;
-	enum err err;
-
-	if (job->state != JOB_QUEUED)
-		return ERR_OK;
-	if (line->status.target == TARGET_SUSPECT || line->status.target == TARGET_DOWN)
-		job->waiting_on = WAITING_TARGET;
-	if (job->held_until_ms || ahead >= LIMIT_POSITION)
-		return ERR_OK;
-	err = count_keys_ahead(db, job, line->status.loaded_key, &keys);
-	if (err == ERR_OK)
-		err = count_jobs_ahead(db, job, &jobs);
-	ahead += keys + jobs;
-	if (err == ERR_OK && ahead < LIMIT_POSITION)
-		job->position = ahead + 1;
-	return err;
-}
-
 /* What stands outside the job's row. */
-static enum err complete(struct db *db, const struct line *line,
-                         int64_t inline_limit, struct job *job)
+static enum err complete(struct db *db, struct line *line, int64_t inline_limit,
+                         struct job *job)
 {
-	enum err err = place(db, line, job);
+	enum err err = line_place(db, line, job);
 
 	if (err == ERR_OK && job_state_terminal(job->state))
 		err = artifact_list(db, job, inline_limit, NULL);
@@ -183,10 +91,10 @@ enum err look_job(struct db *db, const char *id, int64_t inline_limit,
 
 	if (err != ERR_OK)
 		return err == ERR_NOENT ? read_retired(db, id) : err;
-	err = read_line(db, &line);
+	err = line_read(db, &line);
 	if (err == ERR_OK)
 		err = complete(db, &line, inline_limit, &job);
-	status_done(&line.status);
+	line_done(&line);
 	if (err != ERR_OK) {
 		job_done(&job);
 		return err;
@@ -195,96 +103,99 @@ enum err look_job(struct db *db, const char *id, int64_t inline_limit,
 	return ERR_OK;
 }
 
-/* --- pages of jobs --------------------------------------------------------- */
-
-/* Is this a load key of the model: its canonical name alone, or options after? */
-static bool is_of_model(const char *load_key, const struct model_name *model)
+enum err look_body(struct db *db, const char *id, char **body, size_t *len)
 {
-	size_t len = strlen(model->key);
+	static const char read[] = "SELECT body FROM inputs WHERE job_seq ="
+	                           " (SELECT seq FROM jobs WHERE id = ?)";
+	struct sql q = sql_use(db, read);
+	struct span found = { 0 };
+	char *copy = NULL;
+	enum err err;
 
-	return strncmp(load_key, model->key, len) == 0 &&
-	       (load_key[len] == '\0' || load_key[len] == ' ');
-}
-
-/*
- * The rows to look through, newest first: id below ?1, at most ?2, in state ?3.
- * Queued jobs have no index by id. While they are few they are gathered and
- * sorted; else they are found among all: they are the newest there are.
- */
-static const char *list_text(const struct look_filter *f, int64_t queued)
-{
-	static const char all[] =
-	    "SELECT " ROW_JOB " FROM jobs"
-	    " WHERE id < ?1 AND ?3 IS NULL ORDER BY id DESC LIMIT ?2";
-	static const char in_state[] =
-	    "SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_by_state"
-	    " WHERE id < ?1 AND state = ?3 AND state <> 'queued'"
-	    " ORDER BY id DESC LIMIT ?2";
-	static const char few_queued[] =
-	    "SELECT * FROM (SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_claimable"
-	    " WHERE id < ?1 AND state = ?3 AND state = 'queued'"
-	    " AND held_until_ms IS NULL"
-	    " UNION ALL SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_held"
-	    " WHERE held_until_ms IS NOT NULL AND id < ?1) ORDER BY id DESC LIMIT ?2";
-	static const char among_all[] =
-	    "SELECT " ROW_JOB " FROM jobs"
-	    " WHERE id < ?1 AND ?3 = 'queued' ORDER BY id DESC LIMIT ?2";
-
-	if (f->any_state)
-		return all;
-	if (f->state != JOB_QUEUED)
-		return in_state;
-	return queued <= LIMIT_LIST_SCAN ? few_queued : among_all;
-}
-
-static struct sql use_list(struct db *db, const struct look_filter *f,
-                           int64_t queued)
-{
-	struct sql q = sql_use(db, list_text(f, queued));
-
-	sql_text(&q, f->before ? f->before : "8"); /* above every ULID */
-	sql_int(&q, LIMIT_LIST_SCAN);
-	sql_text(&q, f->any_state ? NULL : job_state_name(f->state));
-	return q;
-}
-
-static bool wanted(const struct look_filter *f, const struct model_name *model,
-                   const struct job *job)
-{
-	return (f->any_state || job->state == f->state) &&
-	       (!model || is_of_model(job->load_key, model));
-}
-
-/* Up to f->limit jobs into `jobs`; `next` becomes the last id looked at if
- * there may be more behind it. */
-static enum err read_page(struct db *db, const struct look_filter *f,
-                          const struct model_name *model, int64_t queued,
-                          struct job *jobs, size_t *count, char next[ULID_SIZE])
-{
-	struct sql q = use_list(db, f, queued);
-	char last[ULID_SIZE] = "";
-	int looked = 0;
-	bool full = false;
-	struct job job;
-
-	while (sql_row(&q)) {
-		if (*count == (size_t)f->limit) {
-			full = true; /* and there is one more */
-			break;
-		}
-		row_read(&q, &job);
-		if (q.rc != SQLITE_OK)
-			break;
-		looked++;
-		str_copy(last, sizeof(last), job.id);
-		if (wanted(f, model, &job))
-			jobs[(*count)++] = job;
-		else
-			job_done(&job);
+	sql_text(&q, id);
+	if (sql_row(&q)) {
+		found.p = sql_peek_blob(&q, &found.len);
+		copy = span_dup(found);
+		if (!copy)
+			sql_fail(&q, SQLITE_NOMEM);
 	}
-	str_copy(next, ULID_SIZE, full || looked == LIMIT_LIST_SCAN ? last : "");
-	return sql_end(&q, NULL);
+	err = sql_end(&q, NULL);
+	if (err == ERR_OK && !copy)
+		err = ERR_NOENT;
+	if (err != ERR_OK) {
+		free(copy);
+		return err;
+	}
+	*body = copy;
+	*len = found.len;
+	return ERR_OK;
 }
+
+/* --- a job's moves --------------------------------------------------------- */
+
+enum err look_step(struct db *db, const char *id, struct look_step *out)
+{
+	static const char read[] = "SELECT event_seq, state FROM jobs WHERE id = ?";
+	struct sql q = sql_use(db, read);
+	struct look_step step = { 0 };
+	bool found;
+	enum err err;
+
+	sql_text(&q, id);
+	found = sql_row(&q);
+	if (found) {
+		step.event_seq = sql_get_int(&q);
+		if (job_state_parse(span_of(sql_peek_text(&q)), &step.state) != ERR_OK)
+			sql_fail(&q, SQLITE_CORRUPT);
+	}
+	err = sql_end(&q, NULL);
+	if (err == ERR_OK && !found)
+		return read_retired(db, id);
+	if (err == ERR_OK)
+		*out = step;
+	return err;
+}
+
+static void read_event(struct sql *q, struct look_event *out)
+{
+	const char *reason;
+
+	out->seq = sql_get_int(q);
+	out->at_ms = sql_get_int(q);
+	out->reason = REASON_NONE;
+	if (job_state_parse(span_of(sql_peek_text(q)), &out->state) != ERR_OK)
+		sql_fail(q, SQLITE_CORRUPT);
+	reason = sql_peek_text(q);
+	if (reason && job_reason_parse(span_of(reason), &out->reason) != ERR_OK)
+		sql_fail(q, SQLITE_CORRUPT);
+}
+
+enum err look_events(struct db *db, const char *id, int64_t after,
+                     struct look_event *events, size_t max, size_t *count)
+{
+	static const char read[] =
+	    "SELECT e.seq, e.at_ms, e.state, e.reason FROM jobs j"
+	    " CROSS JOIN events e ON e.job_seq = j.seq"
+	    " WHERE j.id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?";
+	struct sql q = sql_use(db, read);
+	struct look_step step;
+	size_t n = 0;
+	enum err err;
+
+	sql_text(&q, id);
+	sql_int(&q, after);
+	sql_int(&q, (int64_t)max);
+	while (sql_row(&q))
+		read_event(&q, &events[n++]);
+	err = sql_end(&q, NULL);
+	if (err == ERR_OK && n == 0)
+		err = look_step(db, id, &step); /* is there such a job? */
+	if (err == ERR_OK)
+		*count = n;
+	return err;
+}
+
+/* --- pages of jobs --------------------------------------------------------- */
 
 enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs,
                    size_t *count, char next[ULID_SIZE])
@@ -302,13 +213,12 @@ enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs
 	page = calloc((size_t)f->limit, sizeof(*page));
 	if (!page)
 		return ERR_NOMEM;
-	err = read_line(db, &line);
+	err = line_read(db, &line);
 	if (err == ERR_OK)
-		err = read_page(db, f, f->model ? &model : NULL, line.queued, page, &n,
-		                after);
+		err = page_read(db, f, f->model ? &model : NULL, page, &n, after);
 	for (size_t i = 0; i < n && err == ERR_OK; i++)
 		err = complete(db, &line, -1, &page[i]);
-	status_done(&line.status);
+	line_done(&line);
 	if (err != ERR_OK) {
 		while (n > 0)
 			job_done(&page[--n]);
@@ -321,12 +231,63 @@ enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs
 	return ERR_OK;
 }
 
+/* --- a batch --------------------------------------------------------------- */
+
+static enum err read_batch(struct db *db, const char *first, const char *last,
+                           const char *after, int limit, struct job *jobs,
+                           size_t *count)
+{
+	static const char read[] = "SELECT " ROW_JOB " FROM jobs"
+	                           " WHERE id >= ? AND id <= ? AND id > ?"
+	                           " ORDER BY id LIMIT ?";
+	struct sql q = sql_use(db, read);
+
+	sql_text(&q, first);
+	sql_text(&q, last);
+	sql_text(&q, after);
+	sql_int(&q, limit);
+	while (sql_row(&q)) {
+		row_read(&q, &jobs[*count]);
+		if (q.rc == SQLITE_OK)
+			++*count;
+	}
+	return sql_end(&q, NULL);
+}
+
+enum err look_batch(struct db *db, const char *first, const char *last,
+                    const char *after, int limit, struct job **jobs, size_t *count)
+{
+	struct job *page = calloc((size_t)limit, sizeof(*page));
+	struct line line;
+	size_t n = 0;
+	enum err err;
+
+	if (!page)
+		return ERR_NOMEM;
+	err = line_read(db, &line);
+	if (err == ERR_OK)
+		err = read_batch(db, first, last, after, limit, page, &n);
+	for (size_t i = 0; i < n && err == ERR_OK; i++)
+		err = complete(db, &line, -1, &page[i]);
+	line_done(&line);
+	if (err != ERR_OK) {
+		while (n > 0)
+			job_done(&page[--n]);
+		free(page);
+		return err;
+	}
+	*jobs = page;
+	*count = n;
+	return ERR_OK;
+}
+
 /* --- the state of the queue ------------------------------------------------ */
 
 static enum err read_running(struct db *db, struct look_queue *out)
 {
 	static const char read[] =
-	    "SELECT " ROW_JOB " FROM jobs WHERE state IN ('loading', 'working')"
+	    "SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_by_state"
+	    " WHERE state IN ('loading', 'working') AND state <> 'queued'"
 	    " ORDER BY seq LIMIT 1";
 	struct sql q = sql_use(db, read);
 	struct job *job;
@@ -361,7 +322,7 @@ static enum err read_waiting(struct db *db, struct look_queue *out)
 	if (!out->waiting)
 		sql_fail(&q, SQLITE_NOMEM);
 	sql_int(&q, LIMIT_QUEUE_KEYS);
-	while (sql_row(&q)) {
+	while (out->waiting && sql_row(&q)) {
 		struct look_waiting *w = &out->waiting[out->waiting_count++];
 
 		w->load_key = sql_get_text(&q);
@@ -389,18 +350,52 @@ static enum err read_figures(struct db *db, struct look_queue *out)
 	return sql_end(&q, NULL);
 }
 
+static enum err read_rate(struct db *db, const char *load_key, double *tokens_per_s)
+{
+	struct pace pace = PACE_UNKNOWN;
+	enum err err = pace_read(db, load_key, &pace);
+
+	*tokens_per_s = pace.tokens_per_s > 0 ? pace.tokens_per_s : 0;
+	return err;
+}
+
+static enum err read_estimates(struct db *db, struct look_queue *out)
+{
+	struct line line;
+	enum err err = line_read(db, &line);
+
+	if (err == ERR_OK)
+		err = line_plan(db, &line);
+	for (size_t i = 0; i < out->waiting_count && err == ERR_OK; i++) {
+		struct look_waiting *w = &out->waiting[i];
+
+		if (!line_times(&line, w->load_key, w->attended, &w->starts_ms,
+		                &w->ends_ms))
+			w->starts_ms = w->ends_ms = 0;
+	}
+	if (err == ERR_OK)
+		out->empty_ms = line_empty_ms(&line);
+	line_done(&line);
+	if (err == ERR_OK)
+		err = pace_drain_ms(db, &out->ms_per_job);
+	if (err == ERR_OK && out->running_job)
+		err = read_rate(db, out->running_job->load_key, &out->tokens_per_s);
+	return err;
+}
+
 enum err look_queue(struct db *db, struct look_queue *out)
 {
 	struct look_queue seen = { .running = "" };
-	int64_t attended;
 	enum err err = read_running(db, &seen);
 
 	if (err == ERR_OK)
 		err = read_waiting(db, &seen);
 	if (err == ERR_OK)
-		err = read_tallies(db, seen.states, &attended);
+		err = read_tallies(db, seen.states);
 	if (err == ERR_OK)
 		err = read_figures(db, &seen);
+	if (err == ERR_OK)
+		err = read_estimates(db, &seen);
 	if (err == ERR_OK)
 		*out = seen;
 	else

@@ -16,6 +16,31 @@
 enum err look_job(struct db *db, const char *id, int64_t inline_limit,
                   struct job *out) MUST_CHECK;
 
+/* How far a job has come, and nothing else of it. */
+struct look_step {
+	int64_t event_seq;   /* of the latest event */
+	enum job_state state;
+};
+
+/* As look_job answers. */
+enum err look_step(struct db *db, const char *id, struct look_step *out) MUST_CHECK;
+
+struct look_event {      /* one move of a job */
+	int64_t seq;
+	enum job_state state; /* the one it came to */
+	enum job_reason reason;
+	int64_t at_ms;       /* wall */
+};
+
+/* The first `max` of the job's moves numbered above `after`, oldest first; none
+ * is an answer too. ERR_NOENT, ERR_DENIED as look_job. */
+enum err look_events(struct db *db, const char *id, int64_t after,
+                     struct look_event *events, size_t max, size_t *count) MUST_CHECK;
+
+/* The request of a job as it goes to the target: *body is heap, free it.
+ * ERR_NOENT: no such job, or its body went with its end. */
+enum err look_body(struct db *db, const char *id, char **body, size_t *len) MUST_CHECK;
+
 struct look_filter {
 	bool any_state;
 	enum job_state state;
@@ -26,18 +51,26 @@ struct look_filter {
 
 /* Newest first. *jobs is an array of *count (each job_done, then free);
  * next[0] = 0 when there is no further page, else the `before` of
- * it. Artifacts are listed without bytes. With a model, or in a deep queue, a
- * page may be short, or empty, and still have a next one: LIMIT_LIST_SCAN rows
- * are looked at.
+ * it. Artifacts are listed without bytes. Of waiting jobs in a
+ * deep queue (LIMIT_LIST_WAITING) a page may be short, or empty, and still have
+ * a next one.
  * ERR_INVAL: `model` is no model name. */
 enum err look_jobs(struct db *db, const struct look_filter *f, struct job **jobs,
                    size_t *count, char next[ULID_SIZE]) MUST_CHECK;
+
+/* The jobs of a batch that are left, in its order: ids from `first` to `last`,
+ * behind `after` ("": from the first), at most `limit`; as a page of look_jobs. */
+enum err look_batch(struct db *db, const char *first, const char *last,
+                    const char *after, int limit, struct job **jobs,
+                    size_t *count) MUST_CHECK;
 
 struct look_waiting {
 	char *load_key;
 	bool attended;
 	int64_t count;
 	int64_t oldest_ms;   /* wall: when its oldest job entered the line */
+	int64_t starts_ms;   /* estimated: the first of them; 0: not known */
+	int64_t ends_ms;     /* ... and the last */
 };
 
 struct look_queue {
@@ -50,6 +83,10 @@ struct look_queue {
 	int64_t webhooks_dead;
 	int64_t swaps;           /* loads caused by a change of load key */
 	int64_t fifo_swaps;      /* what order of arrival would have caused */
+	int64_t empty_ms;        /* wall, estimated: when all of them have run; 0:
+	                            not known */
+	int64_t ms_per_job;      /* pace_drain_ms; 0: not known */
+	double tokens_per_s;     /* mean of the running job's load key; 0: not known */
 };
 
 enum err look_queue(struct db *db, struct look_queue *out) MUST_CHECK;

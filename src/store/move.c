@@ -14,7 +14,9 @@
 #include <string.h>
 
 #include "core/limits.h"
+#include "core/receiver.h"
 #include "store/artifact.h"
+#include "store/pace.h"
 #include "store/row.h"
 
 /* --- event and owed webhook ------------------------------------------------ */
@@ -39,19 +41,22 @@ enum err move_owe(struct db *db, const struct job *job, const char *body,
                   bool first, int64_t now_ms, struct errtext *why)
 {
 	static const char insert[] =
-	    "INSERT INTO webhooks (id, job_seq, job_id, event_seq, type, url, secret,"
-	    " body, state, due_ms, created_ms)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)";
+	    "INSERT INTO webhooks (id, job_seq, job_id, event_seq, type, url,"
+	    " receiver, secret, body, state, due_ms, created_ms)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)";
 	char id[sizeof("evt_") + ULID_LEN] = "evt_";
+	char receiver[RECEIVER_SIZE];
 	struct sql q = sql_use(db, insert);
 
 	ulid_new(id + strlen(id));
+	receiver_of(job->webhook_url, receiver);
 	sql_text(&q, id);
 	sql_int(&q, job->seq);
 	sql_text(&q, job->id);
 	sql_int(&q, job->event_seq);
 	sql_text(&q, job_event_type(job->state));
 	sql_text(&q, job->webhook_url);
+	sql_text(&q, receiver);
 	sql_text(&q, job->webhook_secret);
 	sql_text(&q, body);
 	sql_time(&q, first ? now_ms : 0);
@@ -168,7 +173,7 @@ static enum err update_row(struct db *db, const struct job *job, struct job *nex
 	return err == ERR_OK && !matched ? ERR_STALE : err;
 }
 
-/* The artifact of a finished run, and its bytes if they may ride in webhooks. */
+/* The artifacts of a finished run, and their bytes if they may ride in webhooks. */
 static enum err save_result(struct db *db, struct job *next,
                             const struct queue_result *result, struct errtext *why)
 {
@@ -182,6 +187,9 @@ static enum err save_result(struct db *db, struct job *next,
 		return ERR_OK;
 	err = artifact_save(db, next->seq, "response", result->content_type,
 	                    result->response, result->complete, why);
+	if (err == ERR_OK && result->content.p)
+		err = artifact_save(db, next->seq, "content", "text/plain; charset=utf-8",
+		                    result->content, result->complete, why);
 	return err == ERR_OK ? artifact_list(db, next, inline_limit, why) : err;
 }
 
@@ -221,16 +229,48 @@ struct move move_canceled(int64_t now_ms)
 		                  .now_ms = now_ms };
 }
 
+enum err move_cancel_wanted(struct db *db, int64_t seq, bool *out)
+{
+	static const char read[] = "SELECT cancel_requested FROM jobs WHERE seq = ?";
+	struct sql q = sql_use(db, read);
+	bool found, wanted;
+	enum err err;
+
+	sql_int(&q, seq);
+	found = sql_row(&q);
+	wanted = found && sql_get_int(&q) != 0;
+	err = sql_end(&q, NULL);
+	if (err != ERR_OK)
+		return err;
+	if (!found)
+		return ERR_NOENT;
+	*out = wanted;
+	return ERR_OK;
+}
+
 /* A job that somebody asked to cancel does not go back to the line. */
 static enum err unless_canceled(struct db *db, const struct job *job,
                                 struct move *m)
 {
 	bool wanted = false;
-	enum err err = queue_cancel_wanted(db, job->seq, &wanted);
+	enum err err = move_cancel_wanted(db, job->seq, &wanted);
 
 	if (wanted)
 		*m = move_canceled(m->now_ms);
 	return err == ERR_NOENT ? ERR_STALE : err;
+}
+
+/* A trigger on events would make every submission pay for the few. */
+static enum err count_sent_back(struct db *db, enum job_reason reason,
+                                struct errtext *why)
+{
+	static const char count[] =
+	    "INSERT INTO counters VALUES ('sent_back', ?, 1)"
+	    " ON CONFLICT DO UPDATE SET total = total + 1";
+	struct sql q = sql_use(db, count);
+
+	sql_text(&q, job_reason_name(reason));
+	return sql_run(&q, why);
 }
 
 static enum err write_move(struct db *db, const struct job *job,
@@ -243,8 +283,12 @@ static enum err write_move(struct db *db, const struct job *job,
 		err = update_row(db, job, next, why);
 	if (err == ERR_OK)
 		err = save_result(db, next, m->result, why);
+	if (err == ERR_OK && m->to == JOB_DONE && m->result && m->result->pace)
+		err = pace_record(db, next->load_key, m->result->pace, m->now_ms, why);
 	if (err == ERR_OK)
 		err = move_event(db, next, m->reason, m->now_ms, why);
+	if (err == ERR_OK && m->to == JOB_QUEUED)
+		err = count_sent_back(db, m->reason, why);
 	if (err == ERR_OK)
 		err = owe_move(db, next, m->now_ms, why);
 	if (err == ERR_OK && next->attended && job_state_terminal(m->to))

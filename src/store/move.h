@@ -7,7 +7,7 @@
 #define FOREMAN_STORE_MOVE_H
 
 #include "core/job.h"
-#include "store/queue.h"
+#include "store/result.h"
 #include "store/sql.h"
 
 /* A move as asked for. */
@@ -21,6 +21,10 @@ struct move {
 	const struct queue_result *result; /* or NULL */
 	int64_t now_ms;
 };
+
+/* Has somebody asked to cancel the job at `seq`, which runs? ERR_NOENT: its row
+ * is gone. */
+enum err move_cancel_wanted(struct db *db, int64_t seq, bool *out) MUST_CHECK;
 
 struct move move_canceled(int64_t now_ms); /* -> failed, `canceled` */
 

@@ -20,18 +20,21 @@
 
 #include "core/limits.h"
 #include "store/move.h"
+#include "store/pace.h"
 #include "store/row.h"
 
 /* --- entering -------------------------------------------------------------- */
 
-static enum err insert_job(struct db *db, struct job *job, struct errtext *why)
+static enum err insert_job(struct db *db, struct job *job,
+                           const struct queue_key *key, struct errtext *why)
 {
 	static const char insert[] =
 	    "INSERT INTO jobs (id, state, attended, endpoint, model, load_key,"
 	    " attempts, interruptions, event_seq, cancel_requested, created_ms,"
 	    " queued_ms, expires_ms, timeout_ms, artifact_mode, metadata, webhook_url,"
-	    " webhook_secret, webhook_events)"
-	    " VALUES (?, 'queued', ?, ?, ?, ?, 0, 0, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+	    " webhook_secret, webhook_events, idempotency_key, fingerprint, batch_last)"
+	    " VALUES (?, 'queued', ?, ?, ?, ?, 0, 0, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+	    " ?, ?, ?)";
 	struct sql q = sql_use(db, insert);
 	enum err err;
 
@@ -49,6 +52,9 @@ static enum err insert_job(struct db *db, struct job *job, struct errtext *why)
 	sql_text(&q, job->webhook_url);
 	sql_text(&q, job->webhook_secret);
 	sql_int(&q, job->webhook_events);
+	sql_text(&q, key ? key->text : NULL);
+	sql_text(&q, key ? key->fingerprint : NULL);
+	sql_text(&q, key ? key->last : NULL);
 	err = sql_run(&q, why);
 	if (err == ERR_OK)
 		job->seq = sql_last_seq(db);
@@ -87,7 +93,7 @@ static enum err submit_one(struct db *db, struct submission *sub,
 
 	assert(job->state == JOB_QUEUED && job->event_seq == 1);
 	assert(!sub->event_json || job->webhook_url);
-	sub->result = insert_job(db, job, why);
+	sub->result = insert_job(db, job, sub->key, why);
 	if (sub->result != ERR_OK)
 		return sub->result == ERR_CONFLICT ? ERR_OK : sub->result;
 	err = insert_body(db, sub, why);
@@ -113,26 +119,114 @@ static enum err read_waiting(struct db *db, int64_t waiting[2], struct errtext *
 	return sql_end(&q, why);
 }
 
+/* ERR_STALE: the key stands on a job; who came with it is told in *key. */
+static enum err find_key(struct db *db, struct queue_key *key, struct errtext *why)
+{
+	static const char read[] =
+	    "SELECT id, coalesce(batch_last, id), fingerprint FROM jobs"
+	    " WHERE idempotency_key = ?";
+	struct sql q = sql_use(db, read);
+	bool found;
+	enum err err;
+
+	sql_text(&q, key->text);
+	found = sql_row(&q);
+	if (found) {
+		str_copy(key->first_id, sizeof(key->first_id), sql_peek_text(&q));
+		str_copy(key->last_id, sizeof(key->last_id), sql_peek_text(&q));
+		key->same = strcmp(sql_peek_text(&q), key->fingerprint) == 0;
+	}
+	err = sql_end(&q, why);
+	return err == ERR_OK && found ? ERR_STALE : err;
+}
+
+/* What is known while submissions are taken in, one after the other. */
+struct intake {
+	struct db *db;
+	const struct queue_limits *limits;
+	int64_t waiting[2]; /* jobs in line: unattended, attended */
+	int64_t missing;    /* places, when there is no room */
+	int64_t ms_per_job; /* how fast they get free; -1: not looked at yet */
+};
+
+/* Over the limit: its result, not the transaction's. */
+static enum err turn_away(struct intake *in, struct submission *sub)
+{
+	enum err err = ERR_OK;
+
+	if (in->ms_per_job < 0)
+		err = pace_drain_ms(in->db, &in->ms_per_job);
+	sub->result = ERR_LIMIT;
+	if (in->ms_per_job > INT64_MAX / in->missing)
+		sub->room_ms = INT64_MAX;
+	else
+		sub->room_ms = in->ms_per_job * in->missing;
+	return err;
+}
+
+/* A result that is the submission's own is in sub->result; for anything
+ * returned: roll back. */
+static enum err take_in(struct intake *in, struct submission *sub,
+                        struct errtext *why)
+{
+	struct job *job = sub->job;
+	int64_t max = job->attended ? in->limits->max_queue : in->limits->max_jobs;
+	enum err err;
+
+	sub->result = sub->key ? find_key(in->db, sub->key, why) : ERR_OK;
+	if (sub->result != ERR_OK)
+		return sub->result == ERR_STALE ? ERR_OK : sub->result;
+	if (in->waiting[job->attended] >= max)
+		return turn_away(in, sub);
+	err = submit_one(in->db, sub, why);
+	if (sub->result == ERR_OK) {
+		in->waiting[job->attended]++;
+		job->position = in->waiting[1] + (job->attended ? 0 : in->waiting[0]);
+	}
+	return err;
+}
+
 enum err queue_submit(struct db *db, struct submission *const *subs, size_t count,
                       const struct queue_limits *limits, struct errtext *why)
 {
-	int64_t waiting[2] = { 0, 0 };
-	enum err err = read_waiting(db, waiting, why);
+	struct intake in = {
+		.db = db, .limits = limits, .missing = 1, .ms_per_job = -1
+	};
+	enum err err = read_waiting(db, in.waiting, why);
 
 	assert(db->in_transaction);
-	for (size_t i = 0; i < count && err == ERR_OK; i++) {
-		struct job *job = subs[i]->job;
-		int64_t max = job->attended ? limits->max_queue : limits->max_jobs;
+	for (size_t i = 0; i < count && err == ERR_OK; i++)
+		err = take_in(&in, subs[i], why);
+	return err;
+}
 
-		subs[i]->result = ERR_LIMIT;
-		if (waiting[job->attended] >= max)
-			continue;
-		err = submit_one(db, subs[i], why);
-		if (subs[i]->result != ERR_OK)
-			continue;
-		waiting[job->attended]++;
-		job->position = waiting[1] + (job->attended ? 0 : waiting[0]);
+enum err queue_submit_all(struct db *db, struct submission *const *subs,
+                          size_t count, const struct queue_limits *limits,
+                          size_t *at, struct errtext *why)
+{
+	struct intake in = {
+		.db = db, .limits = limits, .missing = 1, .ms_per_job = -1
+	};
+	struct queue_limits room = *limits;
+	enum err err = read_waiting(db, in.waiting, why);
+	size_t i = 0;
+
+	assert(db->in_transaction && count > 0);
+	/* found out before the work: who is over the limit is so from the start */
+	if (in.waiting[0] > room.max_jobs - (int64_t)count) {
+		in.missing = in.waiting[0] + (int64_t)count - room.max_jobs;
+		in.limits = &room;
+		room.max_jobs = 0;
 	}
+	for (; i < count && err == ERR_OK; i++) {
+		assert(!subs[i]->job->attended && (i == 0 || !subs[i]->key));
+		err = take_in(&in, subs[i], why);
+		if (err == ERR_OK && subs[i]->result != ERR_OK) {
+			*at = i;
+			return subs[i]->result;
+		}
+	}
+	*at = count;
 	return err;
 }
 
@@ -295,7 +389,7 @@ static enum err read_input(struct db *db, int64_t seq, struct queue_input *in,
 	if (found)
 		p = sql_peek_blob(&q, &in->body_len);
 	in->body = malloc(in->body_len + 1);
-	if (in->body && in->body_len > 0)
+	if (in->body && p)
 		memcpy(in->body, p, in->body_len);
 	if (in->body)
 		in->body[in->body_len] = '\0';
@@ -449,7 +543,8 @@ enum err queue_recover(struct db *db, int64_t now_ms, int64_t *count,
                        struct errtext *why)
 {
 	static const char first[] =
-	    "SELECT " ROW_JOB " FROM jobs WHERE state IN ('loading', 'working')"
+	    "SELECT " ROW_JOB " FROM jobs INDEXED BY jobs_by_state"
+	    " WHERE state IN ('loading', 'working') AND state <> 'queued'"
 	    " ORDER BY seq LIMIT ?";
 	const struct move step = { .to = JOB_QUEUED,
 		                       .reason = REASON_FOREMAN_STOPPED,
@@ -537,24 +632,10 @@ enum err queue_cancel(struct db *db, const char *id, int64_t now_ms,
 
 enum err queue_cancel_wanted(struct db *db, int64_t seq, bool *out)
 {
-	static const char read[] = "SELECT cancel_requested FROM jobs WHERE seq = ?";
-	struct sql q = sql_use(db, read);
-	bool found, wanted;
-	enum err err;
-
-	sql_int(&q, seq);
-	found = sql_row(&q);
-	wanted = found && sql_get_int(&q) != 0;
-	err = sql_end(&q, NULL);
-	if (err != ERR_OK)
-		return err;
-	if (!found)
-		return ERR_NOENT;
-	*out = wanted;
-	return ERR_OK;
+	return move_cancel_wanted(db, seq, out);
 }
 
-/* --- counting and pruning -------------------------------------------------- */
+/* --- counting -------------------------------------------------------------- */
 
 enum err queue_count_swap(struct db *db)
 {
@@ -566,55 +647,4 @@ enum err queue_count_swap(struct db *db)
 		return err;
 	q = sql_use(db, update);
 	return db_finish(db, sql_run(&q, NULL), NULL);
-}
-
-static enum err anything_to_prune(struct db *db, int64_t before_ms,
-                                  struct errtext *why)
-{
-	static const char look[] =
-	    "SELECT 1 FROM jobs INDEXED BY jobs_finished"
-	    " WHERE finished_ms < ? AND webhook_pending = 0 LIMIT 1";
-	struct sql q = sql_use(db, look);
-	bool any;
-	enum err err;
-
-	sql_int(&q, before_ms);
-	any = sql_row(&q);
-	err = sql_end(&q, why);
-	return err == ERR_OK && !any ? ERR_NOENT : err;
-}
-
-/* The rows; the trigger on jobs removes what belongs to them. */
-static enum err prune_in(struct db *db, int64_t before_ms, int batch,
-                         struct errtext *why)
-{
-	static const char delete[] =
-	    "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs"
-	    " INDEXED BY jobs_finished WHERE finished_ms < ? AND webhook_pending = 0"
-	    " ORDER BY finished_ms LIMIT ?)";
-	struct sql q = sql_use(db, delete);
-
-	sql_int(&q, before_ms);
-	sql_int(&q, batch);
-	return sql_run(&q, why);
-}
-
-enum err queue_prune(struct db *db, int64_t before_ms, int batch, int64_t *count,
-                     struct errtext *why)
-{
-	enum err err = anything_to_prune(db, before_ms, why);
-	int64_t pruned = 0;
-
-	if (err == ERR_OK)
-		err = db_begin(db, DB_SYNC_NORMAL, why);
-	if (err == ERR_OK) {
-		err = prune_in(db, before_ms, batch, why);
-		pruned = sql_changes(db);
-		err = db_finish(db, err, why);
-	} else if (err == ERR_NOENT) {
-		err = ERR_OK;
-	}
-	if (err == ERR_OK)
-		*count = pruned;
-	return err;
 }

@@ -13,8 +13,24 @@
 #include "core/job.h"
 #include "core/order.h"
 #include "store/db.h"
+#include "store/result.h"
+#include "store/pace.h"
 
 /* --- entering -------------------------------------------------------------- */
+
+/*
+ * A client's Idempotency-Key. It stands on the job it came with (of a batch,
+ * the first) and is forgotten with it.
+ */
+struct queue_key {
+	const char *text;
+	const char *fingerprint; /* SHA-256 of what came with it, in hex */
+	const char *last;        /* the last id of the batch; NULL: one job alone */
+	/* out, with ERR_STALE: */
+	bool same;               /* what came with it then has this fingerprint */
+	char first_id[ULID_SIZE]; /* the job it stands on */
+	char last_id[ULID_SIZE]; /* of its batch; the same id for a job alone */
+};
 
 /*
  * What a client wants queued. The caller fills `job` (id, attended, endpoint,
@@ -29,8 +45,12 @@ struct submission {
 	struct span headers;    /* to send with it, "Name: value\n" lines; may be
 	                           absent */
 	char *event_json;       /* the job.queued webhook's body, or NULL for none */
+	struct queue_key *key;  /* or NULL */
 	enum err result;        /* out: ERR_OK; ERR_LIMIT: too many wait;
+	                           ERR_STALE: the key was used before, see there;
 	                           ERR_CONFLICT: the id exists */
+	int64_t room_ms;        /* out, with ERR_LIMIT: until there may be room;
+	                           0: not known */
 };
 
 struct queue_limits {
@@ -41,11 +61,20 @@ struct queue_limits {
 /*
  * Insert them in the open transaction (db_begin first): job, body, event,
  * owed webhook. A submission over a limit gets ERR_LIMIT as its own result and
- * leaves no trace (likewise ERR_CONFLICT); the others go in. Anything but
+ * leaves no trace (likewise ERR_STALE, ERR_CONFLICT); the others go in. Anything but
  * ERR_OK returned: roll back, none is in.
  */
 enum err queue_submit(struct db *db, struct submission *const *subs, size_t count,
                       const struct queue_limits *limits, struct errtext *why) MUST_CHECK;
+
+/*
+ * The same for a batch: all or none. A key stands on the first only, and all
+ * are unattended. Anything but ERR_OK: roll back; *at says whose own result it
+ * is (0 for one the batch as a whole meets), `count` that it is nobody's.
+ */
+enum err queue_submit_all(struct db *db, struct submission *const *subs,
+                          size_t count, const struct queue_limits *limits,
+                          size_t *at, struct errtext *why) MUST_CHECK;
 
 /* --- choosing -------------------------------------------------------------- */
 
@@ -82,15 +111,6 @@ enum err queue_claim(struct db *db, int64_t seq, int64_t now_ms, struct job *job
 /* loading -> working: the target answers. Updates *job. */
 enum err queue_working(struct db *db, struct job *job, int64_t now_ms,
                        struct errtext *why) MUST_CHECK;
-
-/* What a run left behind, to be stored with the job's end. */
-struct queue_result {
-	const char *content_type;   /* of `response` */
-	struct span response;       /* absent: no artifact */
-	bool complete;
-	int64_t prompt_tokens;      /* -1 unknown */
-	int64_t completion_tokens;
-};
 
 /* working -> done, artifact and usage in the same transaction, on disk when
  * this returns; one more attempt. An attended job's body is removed from the
@@ -145,10 +165,5 @@ enum err queue_cancel_wanted(struct db *db, int64_t seq, bool *out) MUST_CHECK;
 
 /* A model was loaded because another job's turn came: one more swap. */
 enum err queue_count_swap(struct db *db) MUST_CHECK;
-
-/* Remove finished jobs older than before_ms that owe no webhook, at most
- * `batch`, with all that belongs to them; their ids are remembered as retired. */
-enum err queue_prune(struct db *db, int64_t before_ms, int batch, int64_t *count,
-                     struct errtext *why) MUST_CHECK;
 
 #endif

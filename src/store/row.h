@@ -23,6 +23,10 @@
  */
 void row_read(struct sql *q, struct job *out);
 
+/* The canonical model of a load key, what shapes the load left out: as the index
+ * jobs_by_model has it, to the letter. */
+#define ROW_MODEL "substr(load_key, 1, instr(load_key || ' ', ' ') - 1)"
+
 /* What to SELECT from artifacts, in the order row_read_artifact wants; the
  * bytes are not loaded. */
 #define ROW_ARTIFACT "artifact, name, content_type, bytes, sha256, complete"

@@ -6,7 +6,6 @@
  * and whose turn it is among them. So the figures stay true whoever changes a
  * row, the sqlite3 shell included; no code counts or repairs.
  * A released version's text is never edited again: a change is a new version.
- * Version 1 is not released yet and is edited in place.
  */
 #include <config.h>
 
@@ -400,14 +399,210 @@ static const char views_1[] =
 	"			AS last_used_at\n"
 	"	FROM jobs GROUP BY load_key ORDER BY load_key;\n";
 
+/* --- version 2: batches, the log of attempts, pace -------------------------- */
+
+static const char tables_2[] =
+	"ALTER TABLE jobs ADD COLUMN\n" /* a comment stays where it is inside */
+	"	batch_last -- id of the last job of the batch that came with this\n"
+	"	           -- one's idempotency_key; NULL: it came alone\n"
+	"	TEXT;\n"
+
+	"ALTER TABLE webhooks ADD COLUMN\n"
+	"	receiver -- 'host:port' of url, by which receivers are told apart;\n"
+	"	         -- NULL: owed since before version 2\n"
+	"	TEXT;\n"
+	"ALTER TABLE webhooks ADD COLUMN\n"
+	"	hurry -- what a success to its receiver does to its due time: 0, it is\n"
+	"	      -- due now; 1, that has happened; 2, nothing: not before its time\n"
+	"	INTEGER NOT NULL DEFAULT 0;\n"
+
+	"CREATE TABLE webhook_attempts ( -- every attempt to deliver, the log\n"
+	"	webhook_seq INTEGER NOT NULL REFERENCES webhooks (seq), -- whose\n"
+	"	n INTEGER NOT NULL,         -- 1, 2, 3 ... within the webhook\n"
+	"	at_ms INTEGER NOT NULL,     -- when its outcome was known\n"
+	"	status INTEGER,             -- HTTP status; NULL: none came\n"
+	"	latency_ms INTEGER NOT NULL, -- how long it took\n"
+	"	error TEXT,                 -- why it failed; NULL: delivered\n"
+	"	reply TEXT,                 -- how the receiver's reply began\n"
+	"	PRIMARY KEY (webhook_seq, n)\n"
+	") STRICT, WITHOUT ROWID;\n"
+
+	"CREATE TABLE pace ( -- what runs of a load key took, for estimates;\n"
+	"	-- means in which a new figure counts an eighth\n"
+	"	load_key TEXT PRIMARY KEY,  -- as in jobs\n"
+	"	loads INTEGER NOT NULL,     -- times it was seen to be loaded\n"
+	"	load_ms REAL,               -- mean of those; NULL: none yet\n"
+	"	runs INTEGER NOT NULL,      -- jobs done\n"
+	"	run_ms REAL,                -- mean from dispatch to end, without loading\n"
+	"	tokens_per_s REAL,          -- mean rate of completion tokens; NULL: unknown\n"
+	"	updated_ms INTEGER NOT NULL -- wall clock; the longest unused goes first\n"
+	") STRICT, WITHOUT ROWID;\n";
+
+static const char indexes_2[] =
+	"CREATE INDEX jobs_by_model -- pages of a model's jobs, but for the queued:\n"
+	"	-- the load key without what shapes a load\n"
+	"	ON jobs (substr(load_key, 1, instr(load_key || ' ', ' ') - 1), state, id)\n"
+	"	WHERE state <> 'queued';\n"
+	"CREATE INDEX webhooks_unsettled -- pages of owed and of dead ones\n"
+	"	ON webhooks (state, seq) WHERE state <> 'delivered';\n"
+	"CREATE INDEX webhooks_by_receiver -- what waits for one receiver\n"
+	"	ON webhooks (receiver, due_ms) WHERE due_ms IS NOT NULL;\n"
+	"CREATE INDEX webhooks_settled -- which were settled since a given time\n"
+	"	ON webhooks (state, settled_ms) WHERE settled_ms IS NOT NULL;\n"
+	"CREATE INDEX pace_oldest ON pace (updated_ms); -- which is forgotten first\n";
+
+static const char triggers_2[] =
+	"CREATE TRIGGER webhook_log_leaves AFTER DELETE ON webhooks BEGIN\n"
+	"	DELETE FROM webhook_attempts WHERE webhook_seq = OLD.seq;\n"
+	"END;\n";
+
+static const char views_2[] =
+	"DROP VIEW queue;\n" /* what attended jobs leave loaded was forgotten */
+	"CREATE VIEW queue AS -- what waits, in running order as far as one can tell\n"
+	"	SELECT row_number() OVER (ORDER BY j.held_until_ms, j.attended DESC,\n"
+	"			j.load_key IS NOT iif(j.attended, l.first_key, l.then_key),\n"
+	"			w.head_seq, j.seq) AS position,\n"
+	"		j.id, j.model, j.load_key, iif(j.attended, 'yes', 'no') AS attended,\n"
+	"		" ISO("j.queued_ms") " AS queued_at,\n"
+	"		" ISO("j.held_until_ms") " AS held_until,\n"
+	"		" ISO("j.expires_ms") " AS expires_at,\n"
+	"		j.attempts, j.interruptions, j.error AS sent_back_because\n"
+	"	FROM (SELECT * FROM jobs INDEXED BY jobs_claimable\n"
+	"			WHERE state = 'queued' AND held_until_ms IS NULL\n"
+	"		UNION ALL SELECT * FROM jobs INDEXED BY jobs_held\n"
+	"			WHERE held_until_ms IS NOT NULL) j\n"
+	"		JOIN waiting w USING (load_key, attended)\n"
+	"		JOIN (SELECT s.loaded_key AS first_key, -- and when the attended are done:\n"
+	"				coalesce((SELECT load_key FROM waiting\n"
+	"					WHERE attended = 1 AND head_seq IS NOT NULL\n"
+	"					ORDER BY load_key IS (SELECT loaded_key FROM status),\n"
+	"						head_seq DESC LIMIT 1),\n"
+	"					s.loaded_key) AS then_key\n"
+	"			FROM status s WHERE s.one = 1) l\n"
+	"	ORDER BY position;\n"
+
+	"DROP VIEW running;\n" /* it read every job */
+	"CREATE VIEW running AS -- what the worker is at\n"
+	"	SELECT id, state, model, load_key,\n"
+	"		iif(attended, 'yes', 'no') AS attended,\n"
+	"		" ISO("queued_ms") " AS queued_at,\n"
+	"		" ISO("loading_ms") " AS loading_at,\n"
+	"		" ISO("working_ms") " AS working_at,\n"
+	"		iif(cancel_requested, 'yes', 'no') AS cancel_requested,\n"
+	"		attempts, interruptions\n"
+	"	FROM jobs INDEXED BY jobs_by_state\n"
+	"	WHERE state IN ('loading', 'working') AND state <> 'queued' ORDER BY seq;\n"
+
+	"CREATE VIEW webhook_log AS -- every attempt to deliver, the latest first\n"
+	"	SELECT w.id, w.job_id, w.type, w.url, a.n AS attempt,\n"
+	"		" ISO("a.at_ms") " AS at, a.status, a.latency_ms, a.error, a.reply\n"
+	"	FROM webhook_attempts a JOIN webhooks w ON w.seq = a.webhook_seq\n"
+	"	ORDER BY a.at_ms DESC, a.webhook_seq DESC, a.n DESC;\n";
+
+/* --- version 2: what metrics are made of ----------------------------------- */
+
+/* So much more of a label in a counter. */
+#define COUNT(name, label, amount) \
+	"	INSERT INTO counters VALUES ('" name "', " label ", " amount ")\n" \
+	"		ON CONFLICT DO UPDATE SET total = total + excluded.total;\n"
+
+/* A span of so many milliseconds falls into its bucket; of a clock that stepped
+ * back it is 0. */
+#define OBSERVE(name, label, ms) \
+	"	INSERT INTO histograms\n" \
+	"		SELECT '" name "', " label ", min(le), 1, max(" ms ", 0) / 1000.0\n" \
+	"			FROM histogram_bounds WHERE le >= max(" ms ", 0) / 1000.0\n" \
+	"		ON CONFLICT DO UPDATE SET count = count + 1,\n" \
+	"			sum = sum + excluded.sum;\n"
+
+/* The canonical model, what shapes its load left out. Any client may invent
+ * names, so only those count that have run to the end; and of them the first so
+ * many, the rest being one. */
+#define MODEL "substr(NEW.load_key, 1, instr(NEW.load_key || ' ', ' ') - 1)"
+#define MODELS "(SELECT count(*) FROM counters WHERE name = 'completion_tokens')"
+#define MODEL_SEEN \
+	"(SELECT label FROM counters WHERE name = 'completion_tokens'\n" \
+	"			AND label = " MODEL ")"
+
+static const char metrics_2[] =
+	"ALTER TABLE tallies ADD COLUMN\n"
+	"	arrived -- jobs that ever were submitted, in the row they came to\n"
+	"	INTEGER NOT NULL DEFAULT 0;\n"
+	"UPDATE tallies SET arrived = (SELECT sum(t.count) FROM tallies t\n"
+	"	WHERE t.attended = tallies.attended) WHERE state = 'queued';\n"
+	"DROP TRIGGER job_arrives;\n"
+	"CREATE TRIGGER job_arrives AFTER INSERT ON jobs BEGIN\n"
+	"	UPDATE tallies SET count = count + 1, arrived = arrived + 1\n"
+	"		WHERE state = NEW.state AND attended = NEW.attended;\n"
+	"	UPDATE drain SET fifo_swaps = fifo_swaps + 1, last_key = NEW.load_key\n"
+	"		WHERE one = 1 AND last_key IS NOT NEW.load_key;\n"
+	"END;\n"
+
+	"CREATE TABLE counters ( -- what only grows, for metrics; kept by triggers,\n"
+	"	-- and 'sent_back', whose reason no row but the event's has, by the move\n"
+	"	name TEXT NOT NULL,         -- finished, sent_back, prompt_tokens,\n"
+	"	                            -- completion_tokens or webhook_attempts\n"
+	"	label TEXT NOT NULL,        -- which: a reason, a model, an outcome\n"
+	"	total INTEGER NOT NULL,     -- so many since the file was made\n"
+	"	PRIMARY KEY (name, label)\n"
+	") STRICT, WITHOUT ROWID;\n"
+	"INSERT INTO counters SELECT 'finished', coalesce(reason, 'done'), count(*)\n"
+	"	FROM jobs WHERE state IN ('done', 'failed') AND state <> 'queued'\n"
+	"	GROUP BY 2;\n"
+
+	"CREATE TABLE histogram_bounds ( -- of the buckets of all histograms\n"
+	"	le REAL PRIMARY KEY         -- seconds; the last is infinite\n"
+	") STRICT, WITHOUT ROWID;\n"
+	"INSERT INTO histogram_bounds VALUES (0.1), (0.5), (1), (2.5), (5), (10), (30),\n"
+	"	(60), (120), (300), (600), (1800), (3600), (14400), (9e999);\n"
+
+	"CREATE TABLE histograms ( -- spans of time, for metrics; kept by triggers\n"
+	"	name TEXT NOT NULL,         -- queue_wait, load or work\n"
+	"	label TEXT NOT NULL,        -- which: attended or not, a model\n"
+	"	le REAL NOT NULL,           -- a bound: spans up to it, above the next\n"
+	"	                            -- lower one\n"
+	"	count INTEGER NOT NULL,     -- so many\n"
+	"	sum REAL NOT NULL,          -- seconds, of all of them\n"
+	"	PRIMARY KEY (name, label, le)\n"
+	") STRICT, WITHOUT ROWID;\n"
+
+	"CREATE TRIGGER job_dispatched AFTER UPDATE OF state ON jobs\n"
+	"	WHEN NEW.state = 'loading' AND OLD.state = 'queued' BEGIN\n"
+	OBSERVE("queue_wait", "iif(NEW.attended, 'attended', 'unattended')",
+	        "NEW.loading_ms - NEW.queued_ms")
+	"END;\n"
+
+	"CREATE TRIGGER job_finished AFTER UPDATE OF state ON jobs\n"
+	"	WHEN NEW.state IN ('done', 'failed') AND NEW.state <> OLD.state BEGIN\n"
+	COUNT("finished", "coalesce(NEW.reason, 'done')", "1")
+	"END;\n"
+
+	"CREATE TRIGGER job_done AFTER UPDATE OF state ON jobs\n"
+	"	WHEN NEW.state = 'done' AND OLD.state <> 'done' BEGIN\n"
+	COUNT("completion_tokens",
+	      "iif(" MODELS " < 64, " MODEL ", coalesce(" MODEL_SEEN ", 'other'))",
+	      "coalesce(NEW.completion_tokens, 0)")
+	COUNT("prompt_tokens", "coalesce(" MODEL_SEEN ", 'other')",
+	      "coalesce(NEW.prompt_tokens, 0)")
+	OBSERVE("load", "coalesce(" MODEL_SEEN ", 'other')",
+	        "NEW.working_ms - NEW.loading_ms")
+	OBSERVE("work", "coalesce(" MODEL_SEEN ", 'other')",
+	        "NEW.finished_ms - NEW.working_ms")
+	"END;\n"
+
+	"CREATE TRIGGER webhook_attempted AFTER INSERT ON webhook_attempts BEGIN\n"
+	COUNT("webhook_attempts", "iif(NEW.error IS NULL, 'delivered', 'failed')", "1")
+	"END;\n";
+
 /* --- bringing a file up to date -------------------------------------------- */
 
 struct version {
-	const char *const texts[5]; /* NULL after the last */
+	const char *const texts[6]; /* NULL after the last */
 };
 
 static const struct version versions[SCHEMA_VERSION] = {
 	{ { tables_1, indexes_1, triggers_1, views_1 } },
+	{ { tables_2, indexes_2, triggers_2, views_2, metrics_2 } },
 };
 
 static enum err read_int(struct db *db, const char *text, int64_t *out,

@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "store/db.h"
 
-#define SCHEMA_VERSION 1                 /* PRAGMA user_version */
+#define SCHEMA_VERSION 2                 /* PRAGMA user_version */
 #define SCHEMA_APPLICATION_ID 0x464d414e /* PRAGMA application_id, "FMAN" */
 
 /*

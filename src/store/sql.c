@@ -139,6 +139,14 @@ void sql_count(struct sql *q, int64_t n)
 		skip(q);
 }
 
+void sql_real(struct sql *q, double v)
+{
+	if (!(v >= 0))
+		skip(q);
+	else if (q->rc == SQLITE_OK)
+		q->rc = sqlite3_bind_double(q->stmt, ++q->at, v);
+}
+
 void sql_text(struct sql *q, const char *s)
 {
 	if (!s)
@@ -171,6 +179,11 @@ bool sql_row(struct sql *q)
 int64_t sql_get_int(struct sql *q)
 {
 	return sqlite3_column_int64(q->stmt, q->at++);
+}
+
+double sql_get_real(struct sql *q)
+{
+	return sqlite3_column_double(q->stmt, q->at++);
 }
 
 const char *sql_peek_text(struct sql *q)

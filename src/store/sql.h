@@ -34,8 +34,11 @@ struct db {
 	struct gate *gate; /* NULL for DB_READER */
 	enum db_role role;
 	struct db_conf conf;
-	enum db_sync sync; /* what PRAGMA synchronous was last set to */
+	enum db_sync sync; /* of the open transaction */
+	int64_t changes;   /* rows this connection had changed when it began */
+	bool entered; /* the gate is held, the transaction not begun */
 	bool in_transaction;
+	int64_t data_version; /* what db_changed saw last; 0: never asked */
 	struct {
 		const char *text; /* the key is its address: SQL stands in constants */
 		sqlite3_stmt *stmt;
@@ -62,6 +65,7 @@ struct sql sql_use(struct db *db, const char *text);
 void sql_int(struct sql *q, int64_t v);
 void sql_time(struct sql *q, int64_t wall_ms);  /* 0 becomes NULL */
 void sql_count(struct sql *q, int64_t n);       /* below 0 becomes NULL */
+void sql_real(struct sql *q, double v);         /* below 0 becomes NULL */
 void sql_text(struct sql *q, const char *s);    /* NULL stays NULL */
 void sql_blob(struct sql *q, const void *p, size_t len);
 
@@ -69,6 +73,7 @@ void sql_blob(struct sql *q, const void *p, size_t len);
 bool sql_row(struct sql *q);
 
 int64_t sql_get_int(struct sql *q);             /* NULL reads as 0 */
+double sql_get_real(struct sql *q);             /* NULL reads as 0 */
 char *sql_get_text(struct sql *q);              /* a heap copy; NULL stays NULL */
 const char *sql_peek_text(struct sql *q);       /* until the next step or end */
 const void *sql_peek_blob(struct sql *q, size_t *len);

@@ -21,60 +21,13 @@
 #include "base/log.h"
 #include "base/sha.h"
 #include "core/limits.h"
+#include "core/receiver.h"
 #include "core/retry.h"
+#include "core/signature.h"
 #include "store/outbox.h"
 #include "worker/header.h"
 
-#define HOST_SIZE 272 /* a DNS name, brackets, a port */
-
 /* --- pure parts ------------------------------------------------------------ */
-
-static enum err sign_one(struct span secret, const struct sha_piece *pieces,
-                         size_t count, struct buf *out)
-{
-	static const char prefix[] = "whsec_";
-	unsigned char key[LIMIT_WEBHOOK_SECRET_MAX];
-	unsigned char mac[SHA256_LEN];
-	char text[4 * ((SHA256_LEN + 2) / 3) + 1];
-	size_t key_len = sizeof(key);
-
-	if (secret.len < sizeof(prefix) ||
-	    memcmp(secret.p, prefix, sizeof(prefix) - 1) != 0)
-		return ERR_INVAL;
-	secret.p += sizeof(prefix) - 1;
-	secret.len -= sizeof(prefix) - 1;
-	if (str_unbase64(secret, key, &key_len) != ERR_OK)
-		return ERR_INVAL;
-	sha_hmac256(key, key_len, pieces, count, mac);
-	str_base64(mac, sizeof(mac), text);
-	return buf_addf(out, "%sv1,%s", out->len ? " " : "", text);
-}
-
-enum err deliver_sign(const char *secrets, const char *id, int64_t timestamp_s,
-                      struct span body, struct buf *out)
-{
-	char head[160];
-	int len = snprintf(head, sizeof(head), "%s.%lld.", id, (long long)timestamp_s);
-	const struct sha_piece pieces[] = { { head, (size_t)len },
-		                                { body.p, body.len } };
-	struct span rest = span_of(secrets);
-	struct span secret;
-	struct buf all;
-	enum err e = ERR_OK;
-
-	if (len < 0 || (size_t)len >= sizeof(head))
-		return ERR_INVAL;
-	buf_init(&all, 4096);
-	while (e == ERR_OK && span_cut(&rest, ' ', &secret))
-		if (secret.len > 0)
-			e = sign_one(secret, pieces, ARRAY_LEN(pieces), &all);
-	if (e == ERR_OK && all.len == 0)
-		e = ERR_INVAL;
-	if (e == ERR_OK)
-		e = buf_add(out, all.p, all.len);
-	buf_done(&all);
-	return e;
-}
 
 static void again_or_dead(int64_t retry_after_ms, int64_t made,
                           const struct conf_schedule *schedule, uint32_t random,
@@ -83,7 +36,8 @@ static void again_or_dead(int64_t retry_after_ms, int64_t made,
 	out->delay_ms = retry_schedule_ms(schedule->ms, schedule->count,
 	                                  (unsigned)made + 1, random);
 	out->end = out->delay_ms < 0 ? DELIVER_DEAD : DELIVER_AGAIN;
-	if (out->end == DELIVER_AGAIN && retry_after_ms > out->delay_ms)
+	out->told = out->end == DELIVER_AGAIN && retry_after_ms > 0;
+	if (out->told && retry_after_ms > out->delay_ms)
 		out->delay_ms = retry_after_ms;
 }
 
@@ -101,7 +55,8 @@ void deliver_judge(int status, const char *why, int64_t retry_after_ms,
 		return;
 	}
 	if (status == 0)
-		str_copy(out->error, sizeof(out->error), why && *why ? why : "no answer");
+		str_readable(span_of(why && *why ? why : "no answer"), out->error,
+		             sizeof(out->error));
 	else if (status >= 300 && status < 400)
 		snprintf(out->error, sizeof(out->error),
 		         "redirects are not followed (status %d)", status);
@@ -110,28 +65,13 @@ void deliver_judge(int status, const char *why, int64_t retry_after_ms,
 	again_or_dead(retry_after_ms, made, schedule, random, out);
 }
 
-void deliver_host(const char *url, char *out, size_t size)
-{
-	const char *from = strstr(url, "://");
-	size_t len;
-
-	from = from ? from + 3 : url;
-	len = strcspn(from, "/?#");
-	if (len >= size)
-		len = size - 1;
-	for (size_t i = 0; i < len; i++)
-		out[i] = (char)(from[i] >= 'A' && from[i] <= 'Z' ? from[i] - 'A' + 'a'
-		                                                 : from[i]);
-	out[len] = '\0';
-}
-
 /* --- flights --------------------------------------------------------------- */
 
 struct flight {
 	struct deliver *deliver;
 	bool used;
 	struct owed owed;
-	char host[HOST_SIZE];
+	char receiver[RECEIVER_SIZE];
 	struct xfer *xfer;
 	int64_t began_mono_ms;
 	int64_t began_wall_ms;
@@ -180,10 +120,22 @@ static void log_attempt(const struct flight *f, const struct deliver_verdict *v)
 
 	log_event(v->end == DELIVER_OK ? LOG_DEBUG : LOG_WARN, words[v->end],
 	          KV_S("job", f->owed.job_id), KV_S("webhook", f->owed.id),
-	          KV_S("type", f->owed.type), KV_S("receiver", f->host),
+	          KV_S("type", f->owed.type), KV_S("receiver", f->receiver),
 	          KV_I("attempt", f->owed.attempts + 1), KV_I("status", f->status),
 	          KV_S("why", v->error[0] ? v->error : NULL),
 	          KV_I("again_ms", v->delay_ms));
+}
+
+/* It is delivered: what waits for the same receiver need not wait longer. */
+static enum err wake(const struct flight *f)
+{
+	int64_t count = 0;
+	enum err e = outbox_wake(f->deliver->db, f->receiver, clock_wall_ms(), &count);
+
+	if (count > 0)
+		log_event(LOG_INFO, "a receiver is back", KV_S("receiver", f->receiver),
+		          KV_I("webhooks", count));
+	return e;
 }
 
 /* The attempt is over: settle it, and make room. */
@@ -191,7 +143,7 @@ static void settle(struct flight *f, const char *why)
 {
 	struct deliver *d = f->deliver;
 	struct deliver_verdict v;
-	char reply[LIMIT_WEBHOOK_REPLY + 1];
+	char reply[3 * LIMIT_WEBHOOK_REPLY + 1];
 	struct outbox_attempt attempt = {
 		.now_ms = clock_wall_ms(),
 		.status = f->status,
@@ -203,7 +155,8 @@ static void settle(struct flight *f, const char *why)
 	sha_random(&random, sizeof(random));
 	deliver_judge(f->status, why, f->retry_after_ms, f->owed.attempts,
 	              &d->conf->webhook_schedule, random, &v);
-	str_escape((struct span){ f->reply.p, f->reply.len }, reply, sizeof(reply));
+	str_readable((struct span){ f->reply.p, f->reply.len }, reply, sizeof(reply));
+	attempt.told = v.told;
 	attempt.reply = f->reply.len ? reply : NULL;
 	attempt.error = v.error[0] ? v.error : NULL;
 	if (v.end == DELIVER_OK)
@@ -213,6 +166,8 @@ static void settle(struct flight *f, const char *why)
 	else
 		e = outbox_dead(d->db, f->owed.seq, &attempt);
 	log_attempt(f, &v);
+	if (e == ERR_OK && v.end == DELIVER_OK)
+		e = wake(f);
 	store_says(d, e);
 	land(f);
 }
@@ -274,7 +229,7 @@ static enum err add_signature(struct flight *f, size_t *count, int64_t timestamp
 	if (!secrets)
 		return ERR_OK;
 	buf_init(&signature, 4000);
-	e = deliver_sign(secrets, f->owed.id, timestamp_s, body, &signature);
+	e = signature_make(secrets, f->owed.id, timestamp_s, body, &signature);
 	if (e == ERR_OK)
 		e = add_header(f, count, "webhook-signature", buf_str(&signature));
 	buf_done(&signature);
@@ -324,9 +279,10 @@ static void launch(struct deliver *d, struct flight *f, struct owed *owed)
 	f->began_mono_ms = clock_mono_ms();
 	f->began_wall_ms = clock_wall_ms();
 	buf_init(&f->reply, LIMIT_WEBHOOK_REPLY);
-	deliver_host(f->owed.url, f->host, sizeof(f->host));
+	receiver_of(f->owed.url, f->receiver);
 	e = make_headers(f);
 	ask.url = f->owed.url;
+	ask.header_lines = span_of(f->owed.headers);
 	ask.body = (struct span){ f->owed.body, f->owed.body_len };
 	if (e == ERR_INVAL)
 		errtext_set(&why, "the webhook secret is not of the form whsec_<base64>");
@@ -338,29 +294,49 @@ static void launch(struct deliver *d, struct flight *f, struct owed *owed)
 
 /* --- looking --------------------------------------------------------------- */
 
-static struct flight *free_flight(struct deliver *d)
+/* How long it still counts as fresh; 0: it does not, or there is none. */
+static int64_t fresh_ms(const struct flight *f)
 {
-	for (size_t i = 0; i < ARRAY_LEN(d->flights); i++)
-		if (!d->flights[i].used)
-			return &d->flights[i];
-	return NULL;
+	int64_t left_ms = f->began_mono_ms + LIMIT_WEBHOOK_SLOW_MS - clock_mono_ms();
+
+	return f->used && left_ms > 0 ? left_ms : 0;
+}
+
+/* Room for one more; else NULL, and *wait_ms says when a fresh one will be
+ * fresh no longer (0: there is no room at all, something must land). */
+static struct flight *free_flight(struct deliver *d, int64_t *wait_ms)
+{
+	struct flight *room = NULL;
+	int fresh = 0;
+
+	*wait_ms = 0;
+	for (size_t i = 0; i < ARRAY_LEN(d->flights); i++) {
+		struct flight *f = &d->flights[i];
+		int64_t left_ms = fresh_ms(f);
+
+		if (!f->used)
+			room = f;
+		if (left_ms > 0 && (fresh++ == 0 || left_ms < *wait_ms))
+			*wait_ms = left_ms;
+	}
+	return fresh < LIMIT_WEBHOOK_FRESH ? room : NULL;
 }
 
 /* Is this receiver at its limit? *slow: and has been for long. */
 static bool busy(const struct deliver *d, const char *url, bool *slow)
 {
-	char host[HOST_SIZE];
+	char receiver[RECEIVER_SIZE];
 	int flights = 0;
 
 	*slow = true;
-	deliver_host(url, host, sizeof(host));
+	receiver_of(url, receiver);
 	for (size_t i = 0; i < ARRAY_LEN(d->flights); i++) {
 		const struct flight *f = &d->flights[i];
 
-		if (!f->used || strcmp(f->host, host) != 0)
+		if (!f->used || strcmp(f->receiver, receiver) != 0)
 			continue;
 		flights++;
-		if (clock_mono_ms() - f->began_mono_ms < LIMIT_WEBHOOK_SLOW_MS)
+		if (fresh_ms(f) > 0)
 			*slow = false;
 	}
 	return flights >= LIMIT_WEBHOOK_PER_HOST;
@@ -392,7 +368,8 @@ static bool use_window(struct deliver *d, struct window *w)
 	bool launched = false;
 
 	for (size_t i = 0; i < w->count; i++) {
-		struct flight *f = free_flight(d);
+		int64_t wait_ms;
+		struct flight *f = free_flight(d, &wait_ms);
 		bool slow;
 
 		if (!f)
@@ -426,7 +403,7 @@ static void look(struct deliver *d)
 {
 	struct window *w = calloc(1, sizeof(*w));
 	int64_t now_ms = clock_wall_ms();
-	int64_t again_ms = LIMIT_IDLE_LOOK_MS;
+	int64_t again_ms = LIMIT_IDLE_LOOK_MS, wait_ms;
 	enum err e;
 
 	if (!w)
@@ -435,11 +412,13 @@ static void look(struct deliver *d)
 	store_says(d, e);
 	if (e == ERR_OK) {
 		if (use_window(d, w))
-			d->window = LIMIT_WEBHOOK_FLIGHTS;
+			d->window = LIMIT_WEBHOOK_FRESH;
 		else
 			widen(d, w, now_ms);
 		if (w->next_ms > now_ms && w->next_ms - now_ms < again_ms)
 			again_ms = w->next_ms - now_ms;
+		if (!free_flight(d, &wait_ms) && wait_ms > 0 && wait_ms < again_ms)
+			again_ms = wait_ms;
 		for (size_t i = 0; i < w->count; i++)
 			owed_done(&w->owed[i]);
 	}
@@ -454,7 +433,9 @@ void deliver_look(struct deliver *d)
 
 void deliver_step(struct deliver *d)
 {
-	if (!d->look || d->leaving || !free_flight(d))
+	int64_t wait_ms;
+
+	if (!d->look || d->leaving || !free_flight(d, &wait_ms))
 		return;
 	d->look = false;
 	look(d);
@@ -490,7 +471,7 @@ enum err deliver_new(struct loop *l, struct db *db, const struct conf *conf,
 	d->conf = conf;
 	d->guard = guard;
 	d->look = true;
-	d->window = LIMIT_WEBHOOK_FLIGHTS;
+	d->window = LIMIT_WEBHOOK_FRESH;
 	loop_timer_init(&d->again, again_due, d);
 	loop_timer_set(l, &d->again, LIMIT_IDLE_LOOK_MS);
 	*out = d;

@@ -1,11 +1,13 @@
 /*
  * deliver.h - webhooks: what is owed is posted, beside the running job.
  *
- * Standard Webhooks 1.0.0. At most LIMIT_WEBHOOK_FLIGHTS at once and
- * LIMIT_WEBHOOK_PER_HOST to one receiver; the store hands out a job's
- * webhooks one after the other, so their order holds. A delivery is settled
- * in the store when its answer is known: made but not settled (a crash), it
- * is made again under the same id.
+ * Standard Webhooks 1.0.0. At most LIMIT_WEBHOOK_FLIGHTS at once, of them
+ * LIMIT_WEBHOOK_FRESH in their first second, and LIMIT_WEBHOOK_PER_HOST to one
+ * receiver: so receivers that keep us waiting use up neither the others' turns
+ * nor the network. The store hands out a job's webhooks one after the other, so
+ * their order holds. A delivery is settled in the store when its answer is
+ * known: made but not settled (a crash), it is made again under the same id. A
+ * success wakes what waits for the same receiver.
  */
 #ifndef FOREMAN_WORKER_DELIVER_H
 #define FOREMAN_WORKER_DELIVER_H
@@ -25,19 +27,12 @@
 
 /* --- pure parts ------------------------------------------------------------ */
 
-/*
- * The webhook-signature of these bytes, appended to `out`: "v1,<base64>" for
- * each of the space-separated secrets "whsec_<base64>". ERR_INVAL: one of
- * them is not of that form; then nothing was appended.
- */
-enum err deliver_sign(const char *secrets, const char *id, int64_t timestamp_s,
-                      struct span body, struct buf *out) MUST_CHECK;
-
 enum deliver_end { DELIVER_OK, DELIVER_AGAIN, DELIVER_DEAD };
 
 struct deliver_verdict {
 	enum deliver_end end;
 	int64_t delay_ms; /* AGAIN */
+	bool told;        /* ... not sooner, said the receiver */
 	char error[256];  /* "" when OK */
 };
 
@@ -46,9 +41,6 @@ struct deliver_verdict {
 void deliver_judge(int status, const char *why, int64_t retry_after_ms,
                    int64_t made, const struct conf_schedule *schedule,
                    uint32_t random, struct deliver_verdict *out);
-
-/* "host:port" of a URL as written, lower case: receivers are told apart by it. */
-void deliver_host(const char *url, char *out, size_t size);
 
 /* --- the deliveries -------------------------------------------------------- */
 

@@ -52,6 +52,25 @@ struct drain {
 	size_t departed_done; /* of them, the first so many */
 };
 
+/* --- those who wait -------------------------------------------------------- */
+
+/* Is there still something to wait for? Else say so. */
+static void check_waiting(struct drain *d, const char *id, bool must_exist)
+{
+	struct job job;
+	enum err e = look_job(d->env.db, id, 0, &job);
+
+	if (e == ERR_OK) {
+		if (job_state_terminal(job.state))
+			relay_refuse(d->env.relay, id, 410, "the job has ended");
+		job_done(&job);
+	} else if (e == ERR_DENIED) {
+		relay_refuse(d->env.relay, id, 410, "the job was removed");
+	} else if (e == ERR_NOENT && must_exist) {
+		relay_refuse(d->env.relay, id, 404, "no such job");
+	}
+}
+
 /* --- those who left -------------------------------------------------------- */
 
 static void depart(struct drain *d, const char *id)
@@ -98,8 +117,10 @@ static bool cancel_one(struct drain *d, const char *id)
 	enum queue_cancel_answer answer;
 	enum err e = queue_cancel(d->env.db, id, clock_wall_ms(), &answer, &why);
 
-	if (e == ERR_NOENT || e == ERR_STALE)
-		return true; /* never inserted, or removed */
+	if (e == ERR_NOENT || e == ERR_STALE) {
+		check_waiting(d, id, false); /* never inserted, or removed */
+		return true;
+	}
 	if (e != ERR_OK) {
 		failing(d, "cannot cancel a job", &why);
 		return false;
@@ -131,24 +152,7 @@ static bool see_off(struct drain *d)
 	return false;
 }
 
-/* --- those who wait -------------------------------------------------------- */
-
-/* Is there still something to wait for? Else say so. */
-static void check_waiting(struct drain *d, const char *id, bool must_exist)
-{
-	struct job job;
-	enum err e = look_job(d->env.db, id, 0, &job);
-
-	if (e == ERR_OK) {
-		if (job_state_terminal(job.state))
-			relay_refuse(d->env.relay, id, 410, "the job has ended");
-		job_done(&job);
-	} else if (e == ERR_DENIED) {
-		relay_refuse(d->env.relay, id, 410, "the job was removed");
-	} else if (e == ERR_NOENT && must_exist) {
-		relay_refuse(d->env.relay, id, 404, "no such job");
-	}
-}
+/* --- those who come -------------------------------------------------------- */
 
 void drain_attached(struct drain *d, const char *id, enum frame_role role)
 {

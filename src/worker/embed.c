@@ -118,7 +118,7 @@ static bool load(struct embed *e)
 		.headers = e->headers,
 		.connect_ms = LIMIT_CONNECT_MS,
 		.total_ms = LIMIT_EMBED_LOAD_MS,
-		.dead_ms = LIMIT_TARGET_DEAD_MS,
+		.dead_ms = (int)e->conf->target_dead_ms,
 	};
 
 	if (!make_texts(e))

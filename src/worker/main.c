@@ -323,6 +323,13 @@ static void on_released(void *arg)
 	drain_look(w->drain);
 }
 
+static bool on_busy(void *arg)
+{
+	struct worker *w = arg;
+
+	return !drain_empty(w->drain);
+}
+
 static void on_expired(void *arg)
 {
 	struct worker *w = arg;
@@ -372,7 +379,8 @@ static int cannot(const char *what, enum err e, const struct errtext *why)
 static int open_store(struct worker *w)
 {
 	struct errtext why = { "" };
-	struct db_conf conf = { w->conf.db, w->conf.public_url, w->conf.inline_max };
+	struct db_conf conf = { w->conf.db, w->conf.public_url, w->conf.inline_max,
+		                    w->conf.drain_max_wait_ms };
 	int64_t count = 0;
 	enum err e = db_open(&conf, DB_WORKER, &w->db, &why);
 
@@ -399,7 +407,8 @@ static enum err build(struct worker *w)
 {
 	static const struct relay_calls relay_calls = { on_nudge, on_attached, on_gone,
 		                                            on_cancel };
-	static const struct upkeep_calls upkeep_calls = { on_released, on_expired };
+	static const struct upkeep_calls upkeep_calls = { on_released, on_expired,
+		                                              on_busy };
 	static const struct drain_calls drain_calls = { on_moved, on_held };
 	struct run_env env = { .db = w->db, .conf = &w->conf };
 	enum err e = loop_new(&w->loop);
@@ -498,7 +507,8 @@ static void tidy(struct worker *w)
 		fd_close(&w->relay_fd);
 	}
 	loop_free(w->loop);
-	if (w->db && db_checkpoint(w->db, true, &why) != ERR_OK)
+	if (w->db && !w->conf.other_checkpoints &&
+	    db_checkpoint(w->db, true, &why) != ERR_OK)
 		log_event(LOG_INFO, "no checkpoint at the end", KV_S("why", why.s));
 	db_close(w->db);
 	guard_free(w->guard);

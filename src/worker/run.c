@@ -12,7 +12,8 @@
  * crash one line later would do as well; an attended client has seen bytes,
  * so its responder does not attach again, and the next worker fails the job
  * with worker_restarted. The end goes out after the commit: who has read to
- * the end finds the job finished.
+ * the end finds the job finished. A 503 or 429 is shown to nobody: the job
+ * goes back to its place in line, and who waits for it waits on.
  */
 #include <config.h>
 
@@ -25,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/content.h"
 #include "core/model.h"
 #include "core/retry.h"
 #include "http/xfer.h"
@@ -55,9 +57,13 @@ struct run {
 	int status;
 	char content_type[64];
 	int64_t retry_after_ms;
-	bool good; /* a 2xx: `scan` follows it */
+	bool good;        /* a 2xx: `scan` follows it */
+	int64_t head_ms;  /* when its head came */
+	struct pace pace; /* of a success */
+	bool busy;        /* a "not now": kept from the readers */
 	struct scan scan;
-	struct buf refusal; /* the words of any other status, cut */
+	struct content content; /* of an unattended job's 2xx */
+	struct buf refusal;     /* the words of any other status, cut */
 	enum run_stop stop;
 	struct errtext stop_why;
 	struct verdict verdict;
@@ -77,7 +83,17 @@ static int64_t ran_ms(const struct run *r)
 
 static void log_start(const struct run *r)
 {
+	struct span lines = span_of(r->input.headers);
+	char request[128], parent[256]; /* as long as a responder lets them be */
+	bool asked = header_find(lines, "X-Request-Id", request, sizeof(request));
+	bool traced = header_find(lines, "traceparent", parent, sizeof(parent)) &&
+	              strlen(parent) > 35;
+
+	if (traced)
+		parent[35] = '\0'; /* "00-", and behind it the trace id alone */
 	log_event(LOG_INFO, "job loading", KV_S("job", r->job.id),
+	          KV_S("request", asked ? request : NULL),
+	          KV_S("trace", traced ? parent + 3 : NULL),
 	          KV_S("model", r->job.model), KV_S("endpoint", r->job.endpoint),
 	          KV_S("attended", r->job.attended ? "yes" : "no"),
 	          KV_S("swap", r->swap ? "yes" : "no"),
@@ -90,13 +106,14 @@ static void log_verdict(const struct run *r)
 		                                 "job gone" };
 	const struct verdict *v = &r->verdict;
 	enum log_level level = v->kind == VERDICT_DONE ? LOG_INFO : LOG_WARN;
+	const char *why =
+	    v->quoted ? "the target said why: see the job's error" : v->error;
 
-	log_event(level, words[v->kind], KV_S("job", r->job.id),
-	          KV_S("model", r->job.model),
-	          KV_S("reason", job_reason_name(v->reason)),
-	          KV_S("why", v->error[0] ? v->error : NULL), KV_I("ms", ran_ms(r)),
-	          KV_I("bytes", reply_body(r->reply).len), KV_I("status", r->status),
-	          KV_I("held_ms", v->hold_ms));
+	log_event(
+	    level, words[v->kind], KV_S("job", r->job.id), KV_S("model", r->job.model),
+	    KV_S("reason", job_reason_name(v->reason)), KV_S("why", *why ? why : NULL),
+	    KV_I("ms", ran_ms(r)), KV_I("bytes", reply_body(r->reply).len),
+	    KV_I("status", r->status), KV_I("held_ms", v->hold_ms));
 }
 
 /* Whoever reads along learns the end; whoever has seen nothing of a run that
@@ -123,6 +140,7 @@ static void clean_up(struct run *r)
 	loop_timer_stop(&r->deadline);
 	job_done(&r->job);
 	buf_done(&r->refusal);
+	content_done(&r->content);
 	free(r->input.body);
 	free(r->input.headers);
 	free(r->url);
@@ -143,11 +161,14 @@ static struct queue_result result_of(const struct run *r)
 		.complete = r->verdict.kind == VERDICT_DONE,
 		.prompt_tokens = r->scan.prompt_tokens,
 		.completion_tokens = r->scan.completion_tokens,
+		.pace = r->verdict.kind == VERDICT_DONE ? &r->pace : NULL,
 	};
 
 	/* An attended client had its answer; only jobs leave it in the store. */
-	if (!r->job.attended && (result.complete || r->verdict.keep))
+	if (!r->job.attended && (result.complete || r->verdict.keep)) {
 		result.response = reply_body(r->reply);
+		result.content = content_text(&r->content);
+	}
 	return result;
 }
 
@@ -217,6 +238,38 @@ static void put_back_loaded(struct run *r, const struct xfer_result *result)
 	target_disturb(r->env.target, false);
 }
 
+static struct pace pace_of(const struct run *r)
+{
+	const struct run_times times = {
+		.rotates = r->rotates,
+		.known = r->before != NULL,
+		.same = r->before && strcmp(r->before, r->job.load_key) == 0,
+		.head_ms = r->head_ms,
+		.all_ms = ran_ms(r),
+	};
+
+	return verdict_pace(&r->scan, &times);
+}
+
+/* What follows the body as it grows. */
+static void scan_on(struct run *r)
+{
+	struct span body = reply_body(r->reply);
+
+	scan_more(&r->scan, body);
+	if (!r->job.attended)
+		content_more(&r->content, body);
+}
+
+static void end_scans(struct run *r)
+{
+	struct span body = reply_body(r->reply);
+
+	scan_end(&r->scan, body);
+	if (!r->job.attended)
+		content_end(&r->content, body);
+}
+
 /* The transfer is closed; what did it come to? */
 static void finish(struct run *r, const struct xfer_result *result)
 {
@@ -229,7 +282,7 @@ static void finish(struct run *r, const struct xfer_result *result)
 		.stop = r->stop,
 		.outcome = result->outcome,
 		.why = result->why.s,
-		.status = r->status,
+		.status = r->busy && result->outcome != XFER_OK ? 0 : r->status,
 		.retry_after_ms = r->retry_after_ms,
 		.scan = r->good ? &r->scan : NULL,
 		.error = words,
@@ -240,11 +293,13 @@ static void finish(struct run *r, const struct xfer_result *result)
 	loop_timer_stop(&r->watch);
 	loop_timer_stop(&r->deadline);
 	if (r->good)
-		scan_end(&r->scan, reply_body(r->reply));
+		end_scans(r);
 	else if (r->status)
 		verdict_error_text((struct span){ r->refusal.p, r->refusal.len }, r->status,
 		                   words, sizeof(words));
 	verdict_judge(&facts, &r->verdict);
+	if (r->verdict.kind == VERDICT_DONE)
+		r->pace = pace_of(r);
 	put_back_loaded(r, result);
 	if (r->verdict.lost)
 		target_miss(r->env.target, result->refused, result->why.s);
@@ -306,6 +361,9 @@ static bool run_head(void *arg, const struct xfer_head *head)
 		r->retry_after_ms = retry_after_ms(value, wall_ms, LIMIT_RETRY_AFTER_MS);
 	target_hit(r->env.target);
 	target_disturb(r->env.target, false);
+	r->busy = verdict_busy(head->status);
+	if (r->busy)
+		return true;
 	if (reply_head(r->reply, (uint16_t)head->status,
 	               clip_ms(r->job.loading_ms - r->job.created_ms),
 	               clip_ms(ran_ms(r)), head->headers, lines) != ERR_OK) {
@@ -314,7 +372,10 @@ static bool run_head(void *arg, const struct xfer_head *head)
 		return false;
 	}
 	if (r->good) {
+		r->head_ms = ran_ms(r);
 		scan_init(&r->scan, r->job.endpoint, r->content_type);
+		content_init(&r->content, r->job.endpoint, r->content_type,
+		             (size_t)r->env.conf->max_response);
 		begin_working(r);
 	}
 	return r->stop == STOP_NONE;
@@ -327,19 +388,21 @@ static bool run_body(void *arg, const void *p, size_t len)
 
 	r->heard_mono_ms = clock_mono_ms();
 	target_hit(r->env.target);
-	e = reply_add(r->reply, p, len);
-	if (e != ERR_OK) {
-		r->stop = e == ERR_TOOBIG ? STOP_TOO_LARGE : STOP_INTERNAL;
-		return false;
-	}
-	if (r->good) {
-		scan_more(&r->scan, reply_body(r->reply));
-	} else if (r->refusal.len < r->refusal.max) {
+	if (!r->good && r->refusal.len < r->refusal.max) {
 		size_t room = r->refusal.max - r->refusal.len;
 
 		if (buf_add(&r->refusal, p, len < room ? len : room) != ERR_OK)
 			buf_clear(&r->refusal);
 	}
+	if (r->busy)
+		return true;
+	e = reply_add(r->reply, p, len);
+	if (e != ERR_OK) {
+		r->stop = e == ERR_TOOBIG ? STOP_TOO_LARGE : STOP_INTERNAL;
+		return false;
+	}
+	if (r->good)
+		scan_on(r);
 	return true;
 }
 
@@ -444,7 +507,7 @@ static enum err send(struct run *r, struct errtext *why)
 		.header_lines = span_of(r->input.headers),
 		.body = { r->input.body, r->input.body_len },
 		.connect_ms = LIMIT_CONNECT_MS,
-		.dead_ms = LIMIT_TARGET_DEAD_MS,
+		.dead_ms = (int)conf->target_dead_ms,
 	};
 
 	if (asprintf(&r->url, "%s%s", conf->ollama_url, r->job.endpoint) < 0)
@@ -470,7 +533,8 @@ static void reset(struct run *r)
 	r->status = 0;
 	r->content_type[0] = '\0';
 	r->retry_after_ms = -1;
-	r->good = false;
+	r->good = r->busy = false;
+	r->content = (struct content){ 0 };
 	r->scan.prompt_tokens = r->scan.completion_tokens = -1;
 	buf_init(&r->refusal, 4 * LIMIT_ERROR_TEXT);
 	r->stop = STOP_NONE;

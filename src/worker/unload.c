@@ -108,7 +108,7 @@ bool unload_step(struct unload *u)
 		.headers = u->headers,
 		.connect_ms = LIMIT_CONNECT_MS,
 		.total_ms = LIMIT_UNLOAD_MS,
-		.dead_ms = LIMIT_TARGET_DEAD_MS,
+		.dead_ms = (int)u->conf->target_dead_ms,
 	};
 
 	if (u->xfer || !u->model)

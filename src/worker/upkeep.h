@@ -1,6 +1,7 @@
 /*
  * upkeep.h - what must be done now and then: holds that are over, jobs that
- * expire, old jobs to be removed, the WAL to be emptied.
+ * expire, old jobs to be removed, the WAL to be emptied, unused room to be
+ * given back.
  *
  * Short transactions on timers, each only when its look found something.
  */
@@ -21,6 +22,7 @@ struct upkeep;
 struct upkeep_calls {
 	void (*released)(void *arg); /* held jobs may run again */
 	void (*expired)(void *arg);  /* waiting jobs have failed */
+	bool (*busy)(void *arg);     /* does a job run? */
 };
 
 enum err upkeep_new(struct loop *l, struct db *db, const struct conf *conf,
@@ -37,6 +39,10 @@ void upkeep_look(struct upkeep *u);
  * long; 0: no, or less than LIMIT_SLEPT_MS since the last that was told. The
  * wall clock has no say: it may be set. */
 int64_t upkeep_slept_ms(int64_t *gap_ms);
+
+/* Shall that checkpoint give the file's room back as well? When nothing goes on
+ * anyway, and when it has become large. */
+bool upkeep_wal_shrink(int64_t bytes);
 
 /* Is it time to checkpoint? Pure: so many bytes in the WAL now, so many at the
  * last look, and unchanged for so long. */

@@ -37,6 +37,16 @@ static int64_t number_of(const struct jscan_value *v)
 	return (int64_t)n;
 }
 
+/* A duration in nanoseconds. */
+static int64_t ns_of(const struct jscan_value *v)
+{
+	uint64_t n;
+
+	if (v->type != JSCAN_NUMBER || str_u64(v->raw, &n) != ERR_OK || n > INT64_MAX)
+		return -1;
+	return (int64_t)n;
+}
+
 static void copy_text(struct span raw, char *out, size_t size)
 {
 	size_t len;
@@ -142,6 +152,10 @@ static bool reply_member(void *arg, struct span key, const struct jscan_value *v
 		s->prompt_tokens = number_of(v);
 	} else if (span_eq(key, "eval_count")) {
 		s->completion_tokens = number_of(v);
+	} else if (span_eq(key, "load_duration")) {
+		s->load_ns = ns_of(v);
+	} else if (span_eq(key, "eval_duration")) {
+		s->eval_ns = ns_of(v);
 	} else if (span_eq(key, "usage")) {
 		read_usage(s, v);
 	}
@@ -197,7 +211,9 @@ void scan_init(struct scan *s, const char *endpoint, const char *content_type)
 
 	*s = (struct scan){ .form = SCAN_WHOLE,
 		                .prompt_tokens = -1,
-		                .completion_tokens = -1 };
+		                .completion_tokens = -1,
+		                .load_ns = -1,
+		                .eval_ns = -1 };
 	if (begins(content_type, "application/x-ndjson"))
 		s->form = SCAN_LINES;
 	else if (begins(content_type, "text/event-stream"))
@@ -253,6 +269,54 @@ void verdict_error_text(struct span body, int status, char *out, size_t size)
 		str_escape(text, out, size < 256 ? size : 256);
 	else
 		snprintf(out, size, "status %d without a word", status);
+}
+
+/* --- pace ------------------------------------------------------------------ */
+
+/*
+ * What the load took, below 0: there was none, or it cannot be told from the
+ * rest. Ollama calls the moment it takes to find a loaded model loading as
+ * well; a change of models counts however short, for that is what it costs.
+ * Without Ollama's figure a stream's first byte ends the load.
+ */
+static double load_ms_of(const struct scan *s, const struct run_times *t)
+{
+	bool turned = t->rotates && !t->same;
+
+	if (s->load_ns >= LIMIT_PACE_LOAD_MS * INT64_C(1000000) ||
+	    (s->load_ns >= 0 && turned && t->known))
+		return (double)s->load_ns / 1e6;
+	if (s->load_ns < 0 && turned && s->form != SCAN_WHOLE)
+		return (double)t->head_ms;
+	return -1;
+}
+
+static double tokens_per_s(const struct scan *s, const struct run_times *t)
+{
+	double ms = 0;
+
+	if (s->eval_ns > 0)
+		ms = (double)s->eval_ns / 1e6;
+	else if (s->form != SCAN_WHOLE)
+		ms = (double)(t->all_ms - t->head_ms);
+	return s->completion_tokens > 0 && ms > 0
+	           ? (double)s->completion_tokens * 1000 / ms
+	           : -1;
+}
+
+struct pace verdict_pace(const struct scan *s, const struct run_times *t)
+{
+	double load_ms = load_ms_of(s, t);
+	struct pace pace = { .load_ms = load_ms, .tokens_per_s = tokens_per_s(s, t) };
+
+	if (load_ms > (double)t->all_ms)
+		load_ms = pace.load_ms = (double)t->all_ms; /* by another clock */
+	pace.run_ms = (double)t->all_ms - (load_ms > 0 ? load_ms : 0);
+	if (load_ms < 0 && s->load_ns < 0 && t->rotates && !t->same)
+		pace.run_ms = -1; /* a load may be in it */
+	if (!t->rotates)
+		pace.load_ms = 0; /* a job of this model swaps nothing */
+	return pace;
 }
 
 /* --- the judgement --------------------------------------------------------- */
@@ -349,13 +413,11 @@ static void stopped(const struct run_facts *f, struct verdict *v)
 	case STOP_TIMEOUT:
 		fail(v, REASON_TIMEOUT, true);
 		say(v, "cut off: it ran longer than its timeout");
-		v->keep = f->scan != NULL;
 		end_cut(f, v, 504, "the job ran longer than its timeout");
 		break;
 	case STOP_TOO_LARGE:
 		fail(v, REASON_RESPONSE_TOO_LARGE, true);
 		say(v, "the reply is larger than FOREMAN_MAX_RESPONSE");
-		v->keep = true;
 		end_cut(f, v, 502, "the reply is larger than FOREMAN_MAX_RESPONSE");
 		break;
 	case STOP_LEAVING:
@@ -418,17 +480,21 @@ static int64_t busy_hold_ms(int64_t retry_after_ms)
 	                                           : LIMIT_RETRY_MAX_MS;
 }
 
-/* A whole answer that is not 2xx. An attended client gets it as it is. */
+bool verdict_busy(int status)
+{
+	return status == 503 || status == 429;
+}
+
+/* A whole answer that is not 2xx. An attended client gets it as it is, unless
+ * it says that the target is busy: then it keeps its place in line. */
 static void refused(const struct run_facts *f, struct verdict *v)
 {
 	say(v, f->error);
+	v->quoted = true;
 	if (f->status == 404 && names_no_model(v->error)) {
+		v->quoted = false; /* of a name alone */
 		fail(v, REASON_MODEL_NOT_FOUND, true);
-	} else if (f->status == 503 || f->status == 429) {
-		if (f->attended) {
-			fail(v, REASON_UPSTREAM_ERROR, false);
-			return;
-		}
+	} else if (verdict_busy(f->status)) {
 		v->kind = VERDICT_BACK;
 		v->reason = REASON_TARGET_BUSY;
 		v->hold_ms = busy_hold_ms(f->retry_after_ms);
@@ -448,6 +514,7 @@ static void answered(const struct run_facts *f, struct verdict *v)
 
 	if (s->error) {
 		say(v, s->text);
+		v->quoted = true;
 		retry(f, v, REASON_UPSTREAM_ERROR);
 	} else if (s->nonsense) {
 		say(v, "the target's answer is not JSON");
@@ -455,7 +522,6 @@ static void answered(const struct run_facts *f, struct verdict *v)
 	} else if (s->wants_done && !s->done) {
 		fail(v, REASON_UPSTREAM_INCOMPLETE, true);
 		say(v, "the target ended its answer without done:true");
-		v->keep = true;
 	} else {
 		v->kind = VERDICT_DONE;
 	}
@@ -476,6 +542,8 @@ void verdict_judge(const struct run_facts *f, struct verdict *out)
 		answered(f, out);
 	else if (f->outcome == XFER_OK)
 		refused(f, out);
+	/* Whatever it failed for, what came of a good answer is the client's. */
+	out->keep = out->kind == VERDICT_FAILED && f->scan;
 }
 
 void verdict_canceled(struct verdict *v)

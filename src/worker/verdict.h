@@ -14,6 +14,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "http/xfer.h"
+#include "store/pace.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,6 +37,8 @@ struct scan {
 	char text[LIMIT_ERROR_TEXT + 1]; /* of the error */
 	int64_t prompt_tokens;           /* -1: not told */
 	int64_t completion_tokens;
+	int64_t load_ns;                 /* Ollama's own clock; -1: not told */
+	int64_t eval_ns;                 /* ... for the completion tokens */
 	size_t line; /* where the line in hand begins */
 	size_t seen; /* no newline between `line` and here */
 };
@@ -53,7 +56,24 @@ void scan_end(struct scan *s, struct span body);
  * {"error":{"message":…}}, or the text itself; printable, cut to fit. */
 void verdict_error_text(struct span body, int status, char *out, size_t size);
 
+/* --- pace ------------------------------------------------------------------ */
+
+/* What foreman itself saw of a run that was a success. */
+struct run_times {
+	bool rotates;    /* its model goes to the slot that changes models */
+	bool known;      /* what was loaded there before is known */
+	bool same;       /* ... and was this run's load key */
+	int64_t head_ms; /* from dispatch to the answer's head */
+	int64_t all_ms;  /* ... to its end */
+};
+
+/* The pace it shows: by the target's own figures where it gave some. */
+struct pace verdict_pace(const struct scan *s, const struct run_times *t);
+
 /* --- the judgement --------------------------------------------------------- */
+
+/* Does this status say "not now"? Then no reader is shown it. */
+bool verdict_busy(int status);
 
 /* Why foreman itself ended the transfer, if it did. */
 enum run_stop {
@@ -97,6 +117,8 @@ struct verdict {
 	bool keep;       /* FAILED: store what came, as incomplete */
 	bool lost;       /* the target must show that it is there again */
 	char error[LIMIT_ERROR_TEXT + 1]; /* "" when there is nothing to say */
+	bool quoted;     /* `error` is the target's words, which may repeat what the
+	                    client said or the model: for the job, not for the log */
 	/* What those who read along are told: */
 	enum frame_end end;
 	uint16_t end_status;

@@ -7,6 +7,9 @@
  *        load lines PORT PATH BODY TIMES
  *            a streamed answer, one after the other, a connection each: when its
  *            first byte came, and how much later than its created_at each line
+ *        load park PORT PATH BODY COUNT
+ *            so many requests, a connection each, whose answers are not awaited;
+ *            they stay until the standard input ends
  *
  * Prints one line of JSON. Answers other than 2xx are counted as `bad`; an
  * exchange that breaks ends the run.
@@ -339,13 +342,37 @@ static int lines(char **argv)
 	return 0;
 }
 
+/* --- park -------------------------------------------------------------------- */
+
+static int park(char **argv)
+{
+	static struct wire w; /* for one after the other: only the sockets stay */
+	long count = strtol(argv[3], NULL, 10);
+	size_t len;
+	char *request = request_text("POST", argv[1], argv[2], &len), byte;
+
+	for (long i = 0; i < count; i++) {
+		wire_connect(&w, (uint16_t)atoi(argv[0]));
+		wire_send(&w, request, len);
+	}
+	free(request);
+	printf("{\"parked\":%ld}\n", count);
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 8 && strcmp(argv[1], "rate") == 0)
 		return rate(argv + 2);
 	if (argc == 6 && strcmp(argv[1], "lines") == 0)
 		return lines(argv + 2);
+	if (argc == 6 && strcmp(argv[1], "park") == 0)
+		return park(argv + 2);
 	fprintf(stderr, "usage: load rate PORT METHOD PATH BODY CLIENTS SECONDS\n"
-	                "       load lines PORT PATH BODY TIMES\n");
+	                "       load lines PORT PATH BODY TIMES\n"
+	                "       load park PORT PATH BODY COUNT\n");
 	return 64;
 }

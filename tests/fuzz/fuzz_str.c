@@ -102,6 +102,26 @@ static void escape(struct span s)
 	}
 }
 
+/* Text without a terminal's commands, whatever the room. */
+static void readable(struct span s)
+{
+	size_t sizes[] = { 1, 2, 5, 16, 3 * s.len + 1 };
+
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		char *out = malloc(sizes[i]);
+		size_t len;
+
+		HOLDS(out);
+		str_readable(s, out, sizes[i]);
+		len = strnlen(out, sizes[i]);
+		HOLDS(len < sizes[i]);
+		HOLDS(str_utf8_ok((struct span){ out, len }, NULL));
+		for (size_t j = 0; j < len; j++)
+			HOLDS((unsigned char)out[j] >= ' ' || out[j] == '\t');
+		free(out);
+	}
+}
+
 static void spans(struct span s)
 {
 	struct span trimmed = span_trim(s), rest = s, piece;
@@ -131,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		base64(line);
 		utf8(line);
 		escape(line);
+		readable(line);
 		spans(line);
 		free(exact);
 	}

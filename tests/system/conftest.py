@@ -1,6 +1,7 @@
 """Fixtures: `foreman(...)` starts a service for the test and stops it after."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -11,11 +12,18 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "deploy")
 from harness import SECRET, Service  # noqa: E402
 from receiver import Receiver  # noqa: E402
 
+# Who started us in the background had these ignored, and programs inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 
 def pytest_addoption(parser):
     parser.addoption("--build", default=os.getcwd(), help="where the programs are")
-    parser.addoption("--storm", type=int, default=200,
+    parser.addoption("--storm", type=int, default=1000,
                      help="how many clients leave in test_storm.py")
+    parser.addoption("--kills", type=int, default=20,
+                     help="how often test_killloop.py kills")
     parser.addoption("--slow", action="store_true",
                      help="also what takes minutes: the tests marked slow")
 
@@ -36,6 +44,11 @@ def build(request):
 @pytest.fixture
 def storm(request):
     return request.config.getoption("--storm")
+
+
+@pytest.fixture
+def kills(request):
+    return request.config.getoption("--kills")
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ The worker runs in the first namespace, the fake target in the third; Caddy,
 responders and clients stay outside, they meet the worker over files alone.
 Asleep, the mac's port at the switch is down and its processes are stopped:
 the worker's own link stays up and nobody says no; there is only silence, and
-after a while nobody answers ARP. (A real Mac's kernel stops its timers too.)
+after a while nobody answers ARP, unless a sleep proxy does: then packets go into
+a black hole. (A real Mac's kernel stops its timers too.)
 
 The fake listens on loopback only, so a forwarder stands on the mac's address;
 it is part of this file: `netns.py PORT`.
@@ -77,6 +78,11 @@ class Lan:
         """The mac's cable, at the switch's end."""
         ip("-n", self.switch, "link", "set", "p2", "up" if connected else "down")
 
+    def proxy(self):
+        """From now on something answers ARP for the mac, asleep or not."""
+        ip("-n", self.host, "neigh", "replace", MAC, "lladdr", "02:00:00:00:00:02",
+           "dev", "eth0", "nud", "permanent")
+
     def another_mac(self):
         """The same machine, with nothing left of what its kernel knew."""
         ip("-n", self.switch, "link", "del", "p2")
@@ -124,6 +130,15 @@ class SleepyService(Service):
         self.lan.plug(False)
         for process in (self.forwarder, self.fake):
             process.signal(signal.SIGSTOP)
+
+    def black_hole(self):
+        """Packets vanish on the way; whoever is there knows nothing of it."""
+        self.lan.proxy()
+        self.lan.plug(False)
+
+    def stop_reading(self):
+        """The mac's process takes no byte any more; its kernel goes on."""
+        self.forwarder.signal(signal.SIGSTOP)
 
     def wake(self):
         for process in (self.forwarder, self.fake):

@@ -56,7 +56,7 @@ def test_a_job_passes_all_states_in_order(foreman):
 def test_the_artifact_is_what_the_target_answered(foreman):
     f = foreman()
     job = f.wait_job(f.submit(fake_tokens=2)["id"])
-    [artifact] = job["artifacts"]
+    artifact, content = job["artifacts"]
     answer = f.get(artifact["href"])
     assert answer.status == 200
     assert answer.type.startswith("application/json")  # "stream": false was added
@@ -64,6 +64,7 @@ def test_the_artifact_is_what_the_target_answered(foreman):
     assert hashlib.sha256(answer.body).hexdigest() == artifact["sha256"]
     assert answer.json()["done"] is True
     assert artifact["inline"] == answer.json()
+    assert content["inline"] == answer.json()["message"]["content"]
 
 
 def test_a_streamed_job_keeps_every_line(foreman):
@@ -77,11 +78,12 @@ def test_a_streamed_job_keeps_every_line(foreman):
 def test_a_large_artifact_is_fetched_not_inline(foreman):
     f = foreman(FOREMAN_INLINE_MAX="1K")
     job = f.wait_job(f.submit(fake_tokens=1, fake_line_bytes=2_500_000)["id"])
-    [artifact] = job["artifacts"]
-    assert artifact["bytes"] > 2_500_000
-    assert artifact.get("inline") is None
-    body = f.get(artifact["href"]).body
-    assert hashlib.sha256(body).hexdigest() == artifact["sha256"]
+    assert [a["name"] for a in job["artifacts"]] == ["response", "content"]
+    for artifact in job["artifacts"]:
+        assert artifact["bytes"] >= 2_500_000
+        assert artifact.get("inline") is None
+        body = f.get(artifact["href"]).body
+        assert hashlib.sha256(body).hexdigest() == artifact["sha256"]
 
 
 def test_a_reply_over_the_cap_fails_the_job_and_keeps_the_part(foreman):

@@ -64,10 +64,12 @@ def test_check_config_shows_the_settings_without_secrets(build, program):
 def test_the_example_names_every_key_with_its_default(build):
     defaults = {}
     with open(os.path.join(TOP, ".env.example")) as f:
-        for line in f:
-            if line.startswith("#FOREMAN_"):
-                key, _, value = line[1:].strip().partition("=")
-                defaults[key] = value
+        lines = f.read().splitlines()
+    for above, line in zip(lines, lines[1:]):
+        if line.startswith("#FOREMAN_"):
+            key, _, value = line[1:].partition("=")
+            defaults[key] = value
+            assert above.startswith("# "), f"{key} stands there without its meaning"
     shown = run(build, "foreman-worker", "--check-config").stdout
     assert sorted(defaults) == sorted(l.partition("=")[0] for l in shown.splitlines())
     given = {key: value for key, value in defaults.items() if value}

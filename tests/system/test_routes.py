@@ -135,21 +135,49 @@ def test_a_v1_answer_that_is_no_stream_waits_with_spaces(foreman):
 
 
 @pytest.mark.threads
-def test_an_unknown_model_keeps_its_404_however_long_it_waits(foreman):
+@pytest.mark.parametrize("path", ["/api/chat", *V1])
+def test_an_unknown_model_gets_its_404_at_once(foreman, path):
+    f = foreman()
+    until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
+    running = f.busy("b")
+    body = {**V1.get(path, {"messages": HELLO}), "model": "nope"}
+    through, direct = f.post(path, body), f.direct("POST", path, body)
+    assert (through.status, through.body) == (404, direct.body)
+    assert f.stats()["running"] == 1
+    assert f.query("SELECT count(*) FROM jobs WHERE model = 'nope'") == [(0,)]
+    running.close()
+
+
+def test_a_model_that_has_just_come_waits_in_line_like_any_other(foreman):
     f = foreman(FOREMAN_KEEPALIVE="1s")
     until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
     running = f.busy("b")
-    known = f.chat("a", fake_tokens=1)  # its keepalive says 200 within a second
-    got = []
-    unknown = threading.Thread(target=lambda: got.append(f.chat("nope").finish()))
+    f.direct("POST", "/api/copy", {"source": "a", "destination": "new"})
+    waiting = f.chat("new", fake_tokens=1)
+    assert f.query("SELECT state FROM jobs WHERE model = 'new'") == [("queued",)]
+    assert waiting.status == 200
+    waiting.close()  # noticed at the next keepalive
+    until(lambda: f.query("SELECT 1 FROM jobs WHERE model = 'new' AND reason = 'canceled'"),
+          "it is seen to leave the line")
+    assert f.stats()["running"] == 1
+    running.close()
+
+
+def test_an_unknown_model_keeps_its_404_however_long_the_target_is_away(foreman):
+    f = foreman(FOREMAN_KEEPALIVE="1s")
+    until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
+    f.fake.kill()
+    until(lambda: b"unreachable" in f.get("/readyz").body, "the poller notices")
+    known = []
+    unknown = threading.Thread(target=lambda: known.append(f.chat("nope").finish()))
     unknown.start()
     until(lambda: f.query("SELECT 1 FROM queue WHERE model = 'nope'"), "it stands in line")
-    until(lambda: known._response.read1(8), "a keepalive of the other")
-    running.close()
+    other = f.chat("a", fake_tokens=1)  # its keepalive says 200 within a second
+    f.start_fake()
     unknown.join()
-    known.finish()
-    assert known.status == 200
-    assert (got[0].status, got[0].json()) == (404, {"error": "model 'nope' not found"})
+    other.finish()
+    assert other.status == 200
+    assert (known[0].status, known[0].json()) == (404, {"error": "model 'nope' not found"})
 
 
 def test_v1_embeddings_go_beside_the_queue_or_in_turn(foreman):
@@ -172,6 +200,16 @@ def test_v1_models_are_passed_on_at_once(foreman):
     assert f.request("HEAD", "/v1/models").status == 405
 
 
+def asked_of(log, mark):
+    """The paths the fake was asked for, once this one is among them."""
+    def paths():
+        events = [json.loads(line) for line in open(log) if line.endswith("\n")]
+        return [e["path"] for e in events if e["event"] == "request"]
+
+    until(lambda: mark in paths(), "the log has the mark")
+    return paths()
+
+
 @pytest.mark.parametrize("path", [
     "/v1/models/..", "/v1/models/../../api/tags", "/v1/models/a/../../api/tags",
     "/v1/models/a%2f..%2fb", "/v1/models//a", "/v1/models/a%00",
@@ -182,16 +220,14 @@ def test_no_other_path_is_reached_through_a_name(foreman, tmp_path, path):
     answer = f.get(path)
     assert answer.status in (400, 404)  # 400: Caddy's own
     assert "error" in answer.json()
-    asked = [json.loads(line) for line in open(tmp_path / "log")]
-    asked = [e["path"] for e in asked if e["event"] == "request"]
+    asked = asked_of(tmp_path / "log", "/v1/models")
     assert not [p for p in asked[asked.index("/v1/models") + 1:] if p.startswith("/v1")]
 
 
 def test_a_query_is_not_passed_on(foreman, tmp_path):
     f = foreman(fake=["--log", str(tmp_path / "log")])
     assert f.get("/v1/models/a?x=%2e%2e/..").json()["id"].startswith("a")
-    asked = [json.loads(line) for line in open(tmp_path / "log")]
-    assert [e["path"] for e in asked if e["event"] == "request"].count("/v1/models/a") == 1
+    assert asked_of(tmp_path / "log", "/v1/models/a").count("/v1/models/a") == 1
 
 
 # --- headers and CORS ----------------------------------------------------------------

@@ -101,9 +101,18 @@ def test_whoever_leaves_leaves_nothing_behind(foreman, storm, tell):
     leavers = Leavers(f, storm)
     idle(f)
     assert not leavers.failed
+    assert sum(leavers.left.values()) == storm
+    # who left ended as told, and by nothing else
+    assert f.query("SELECT DISTINCT reason FROM jobs WHERE reason IS NOT NULL") in (
+        [], [("canceled",)])
+    assert set(everything(f)) == set(before), "the same processes"
     until(lambda: all(now <= then for pid, then in before.items()
                       for now, then in zip(held(f, pid), then)),
           f"descriptors and threads are as before: {before}, {everything(f)}", 30)
+    # the slot is free, for who asks the target itself and for who asks foreman
+    direct = {"model": "c", "stream": False, "options": {"fake_tokens": 1},
+              "messages": [{"role": "user", "content": "hello"}]}
+    assert f.direct("POST", "/api/chat", direct).json()["done"]
     assert f.wait_job(f.submit("c", fake_tokens=1)["id"])["state"] == "done"
     tell(f"{sum(leavers.left.values())} clients left ({leavers.left}) "
          f"within {time.monotonic() - began:.1f} s; the target saw {f.stats()['client_gone']} go")
@@ -114,3 +123,26 @@ def idle(f):
           "no job is left")
     until(lambda: f.stats()["running"] == 0 and f.stats()["pending"] == 0,
           "the target is idle")
+
+
+def to_target(f):
+    """How many of the responders' descriptors lead to the target."""
+    sockets = set()
+    for pid in f.responder.children():
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                sockets.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+            except FileNotFoundError:
+                pass  # just closed
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return sum(int(row[2].split(":")[1], 16) == f.fake_port and
+               f"socket:[{row[9]}]" in sockets for row in rows)
+
+
+def test_connections_to_the_target_are_kept_for_a_moment_only(foreman):
+    f = foreman()
+    for _ in range(20):
+        answer = f.post("/api/embed", {"model": "embedder", "input": "x"})
+        assert answer.status == 200, answer
+    until(lambda: to_target(f) == 0, "the last kept connection is closed")

@@ -164,7 +164,7 @@ def chunked(body, size=1000):
 # What two runs of the same request may say differently.
 _VOLATILE = re.compile(
     rb'"(created_at|modified_at|expires_at)":"[^"]*"'
-    rb'|"([a-z_]*duration|created)":[0-9]+'
+    rb'|"([a-z_]*duration|created(?:_at)?)":[0-9]+'
     rb'|"(id)":"(?:chatcmpl|call|cmpl|resp|msg)[-_][^"]*"')
 
 

@@ -69,6 +69,56 @@ static void times_past_the_form_stop_at_its_ends(void)
 	CHECK_STR(iso, "0000-01-01T00:00:00.000Z");
 }
 
+static void a_time_is_read_in_every_form_of_rfc_3339(void)
+{
+	static const struct {
+		const char *text;
+		int64_t wall_ms; /* -1: refused */
+	} rows[] = {
+		{ "1970-01-01T00:00:00Z", 0 },
+		{ "1970-01-01T00:00:00.5Z", 500 },
+		{ "1970-01-01T00:00:00.1239999Z", 123 },
+		{ "2026-11-20T18:00:00.123Z", INT64_C(1795197600123) },
+		{ "2026-11-20t18:00:00z", INT64_C(1795197600000) },
+		{ "2026-11-20T20:00:00+02:00", INT64_C(1795197600000) },
+		{ "2026-11-20T12:30:00-05:30", INT64_C(1795197600000) },
+		{ "2024-02-29T00:00:00Z", INT64_C(1709164800000) },
+		{ "9999-12-31T23:59:59.999Z", INT64_C(253402300799999) },
+		{ "2016-12-31T23:59:60Z", INT64_C(1483228800000) },
+		{ "", -1 },
+		{ "2026-11-20", -1 },
+		{ "2026-11-20T18:00:00", -1 },
+		{ "2026-11-20T18:00Z", -1 },
+		{ "2026-11-20 18:00:00Z", -1 },
+		{ "2026-11-20T18:00:00.Z", -1 },
+		{ "2026-11-20T18:00:00Z ", -1 },
+		{ "2026-11-20T18:00:00+2:00", -1 },
+		{ "2026-11-20T18:00:00+02", -1 },
+		{ "2026-11-20T18:00:00+0200", -1 },
+		{ "2026-11-20T18:00:00+24:00", -1 },
+		{ "2026-11-20T18:00:00+02:60", -1 },
+		{ "2025-02-29T00:00:00Z", -1 },
+		{ "2026-00-20T18:00:00Z", -1 },
+		{ "2026-13-20T18:00:00Z", -1 },
+		{ "2026-11-31T18:00:00Z", -1 },
+		{ "2026-11-20T24:00:00Z", -1 },
+		{ "2026-11-20T18:60:00Z", -1 },
+		{ "2026-11-20T18:00:61Z", -1 },
+		{ "1969-12-31T23:59:59Z", -1 },
+		{ "1795197600", -1 },
+		{ "-026-11-20T18:00:00Z", -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		int64_t wall_ms = -1;
+		enum err want = rows[i].wall_ms < 0 ? ERR_INVAL : ERR_OK;
+
+		if (!CHECK(clock_parse(rows[i].text, &wall_ms) == want) ||
+		    !CHECK(wall_ms == rows[i].wall_ms))
+			printf("#   %s: %lld\n", rows[i].text, (long long)wall_ms);
+	}
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -76,6 +126,7 @@ int main(void)
 		T(real_durations_do_not_run_backwards),
 		T(times_are_iso_8601_in_utc),
 		T(times_past_the_form_stop_at_its_ends),
+		T(a_time_is_read_in_every_form_of_rfc_3339),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

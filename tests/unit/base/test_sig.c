@@ -156,6 +156,10 @@ int main(void)
 		T(children_are_seen_even_if_our_parent_ignored_its_own),
 	};
 
+	/* who starts us in the background may have let some be ignored */
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGQUIT, SIG_DFL);
 	sig_block_all();
 	fd = sig_open();
 	if (fd < 0)

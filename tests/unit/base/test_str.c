@@ -360,6 +360,46 @@ static void escaped_text_is_cut_between_escapes(void)
 	}
 }
 
+static void text_for_people_is_utf8_without_controls(void)
+{
+#define UNKNOWN "\xef\xbf\xbd"
+	static const struct {
+		struct span text;
+		size_t size;
+		const char *readable;
+	} rows[] = {
+		{ SPAN_LIT(""), 1, "" },
+		{ SPAN_LIT("plain\ttext\n"), 32, "plain\ttext\n" },
+		{ SPAN_LIT("a\r\nb\\"), 32, "a\nb\\" },
+		{ SPAN_LIT("gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80"), 32,
+		  "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80" },
+		{ SPAN_LIT("\x1b[2J\0\x7f"), 32, UNKNOWN "[2J" UNKNOWN UNKNOWN },
+		{ SPAN_LIT("\xc2\x9b" "1m\xc2\xa0"), 32, UNKNOWN "1m\xc2\xa0" },
+		{ SPAN_LIT("a\xff" "b\xc3("), 32, "a" UNKNOWN "b" UNKNOWN "(" },
+		{ SPAN_LIT("\xed\xa0\x80x"), 32, UNKNOWN UNKNOWN UNKNOWN "x" },
+		/* cut by who gave it: */
+		{ SPAN_LIT("a\xf0\x9f\x98"), 32, "a" },
+		{ SPAN_LIT("a\xc3"), 32, "a" },
+		{ SPAN_LIT("a\xff"), 32, "a" UNKNOWN },
+		/* to fit: */
+		{ SPAN_LIT("abcd"), 5, "abcd" },
+		{ SPAN_LIT("abcd"), 4, "abc" },
+		{ SPAN_LIT("abc\xc3\xbc"), 6, "abc\xc3\xbc" },
+		{ SPAN_LIT("abc\xc3\xbc"), 5, "abc" },
+		{ SPAN_LIT("\xff\xff"), 6, UNKNOWN },
+		{ SPAN_LIT("x"), 1, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char *out = malloc(rows[i].size); /* exact, for the sanitizer */
+
+		REQUIRE(out);
+		str_readable(rows[i].text, out, rows[i].size);
+		CHECK_STR(out, rows[i].readable);
+		free(out);
+	}
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -381,6 +421,7 @@ int main(void)
 		T(ill_formed_utf8_is_refused_where_it_begins),
 		T(odd_bytes_are_escaped),
 		T(escaped_text_is_cut_between_escapes),
+		T(text_for_people_is_utf8_without_controls),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

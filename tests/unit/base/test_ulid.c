@@ -181,6 +181,30 @@ static void threads_never_get_the_same_id(void)
 		CHECK(strcmp(ids[i], ids[i - 1]) != 0);
 }
 
+static void *give_out(void *arg)
+{
+	char (*given)[ULID_SIZE] = arg;
+
+	for (int i = 0; i < 1000; i++)
+		ulid_new(given[i]);
+	return NULL;
+}
+
+/* While another thread asks for ids as well. */
+static void a_run_has_no_strangers_in_it(void)
+{
+	static char run[1000][ULID_SIZE], others[1000][ULID_SIZE];
+	pthread_t thread;
+
+	REQUIRE(pthread_create(&thread, NULL, give_out, others) == 0);
+	ulid_run(run, 1000);
+	pthread_join(thread, NULL);
+	for (int i = 1; i < 1000; i++)
+		CHECK(strcmp(run[i - 1], run[i]) < 0);
+	for (int i = 0; i < 1000; i++)
+		CHECK(strcmp(others[i], run[0]) < 0 || strcmp(others[i], run[999]) > 0);
+}
+
 static void lower_case_is_read_as_upper(void)
 {
 	char id[ULID_SIZE];
@@ -219,6 +243,24 @@ static void malformed_ids_are_refused(void)
 	CHECK_STR(id, "untouched");
 }
 
+static void the_floor_of_a_moment_is_below_its_ids_and_above_all_before(void)
+{
+	char floor[ULID_SIZE], id[ULID_SIZE], earlier[ULID_SIZE];
+
+	ulid_floor(0, floor);
+	CHECK_STR(floor, "00000000000000000000000000");
+	ulid_floor(-1, floor);
+	CHECK_STR(floor, "00000000000000000000000000");
+	ulid_floor(1469918176385, floor); /* the example of the ULID page */
+	CHECK_STR(floor, "01ARYZ6S410000000000000000");
+	ulid_floor(1469918176384, earlier);
+	CHECK(strcmp(earlier, floor) < 0);
+	CHECK(strcmp(earlier, "01ARYZ6S40TSV4RRFFQ69G5FAV") < 0);
+	CHECK(strcmp("01ARYZ6S40TSV4RRFFQ69G5FAV", floor) < 0);
+	ulid_new(id);
+	CHECK(strcmp(floor, id) < 0);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -229,8 +271,10 @@ int main(void)
 		T(a_random_part_that_runs_over_moves_the_time_on),
 		T(the_low_half_carries_into_the_high),
 		T(threads_never_get_the_same_id),
+		T(a_run_has_no_strangers_in_it),
 		T(lower_case_is_read_as_upper),
 		T(malformed_ids_are_refused),
+		T(the_floor_of_a_moment_is_below_its_ids_and_above_all_before),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -81,6 +81,7 @@ static void the_defaults_are_the_contracts(void)
 	CHECK_INT(c.drain_max_wait_ms, 600000);
 	CHECK_INT(c.max_silence_ms, 2 * 60 * 60 * 1000);
 	CHECK_INT(c.target_stall_ms, 15 * 60 * 1000);
+	CHECK_INT(c.target_dead_ms, 2 * 60 * 1000);
 	CHECK_INT(c.max_attempts, 3);
 	CHECK_INT(c.keepalive_ms, 15000);
 	CHECK_INT(c.chat_max_wait_ms, 0);
@@ -122,7 +123,7 @@ static void the_table_explains_every_setting(void)
 {
 	size_t secrets = 0;
 
-	CHECK_INT(conf_help_count(), 33);
+	CHECK_INT(conf_help_count(), 36);
 	for (size_t i = 0; i < conf_help_count(); i++) {
 		struct conf_help h = conf_help(i);
 
@@ -221,6 +222,11 @@ static const struct {
 	{ "FOREMAN_TARGET_STALL=1s", true },
 	{ "FOREMAN_TARGET_STALL=999ms", false },
 	{ "FOREMAN_TARGET_STALL=31d", false },
+	{ "FOREMAN_TARGET_DEAD=4s", true },
+	{ "FOREMAN_TARGET_DEAD=3999ms", false },
+	{ "FOREMAN_TARGET_DEAD=0", false },
+	{ "FOREMAN_TARGET_DEAD=1h", true },
+	{ "FOREMAN_TARGET_DEAD=61m", false },
 	{ "FOREMAN_CHAT_MAX_WAIT=2h", true },
 
 	{ "FOREMAN_MAX_BODY=512K", true },
@@ -302,6 +308,8 @@ static const struct {
 	{ "FOREMAN_REQUEST_BUFFERS=request_buffers 4MiB", true },
 	{ "FOREMAN_REQUEST_BUFFERS=buffer_requests\n\tmax_buffer_size 4MiB", true },
 	{ "FOREMAN_REQUEST_BUFFERS=\x1b", false },
+	{ "FOREMAN_URL=https://f.example/prefix/", true },
+	{ "FOREMAN_URL=f.example", false },
 
 	{ "FOREMAN_WEBHOOK_SECRET=" KEY24, true },
 	{ "FOREMAN_WEBHOOK_SECRET=" KEY64, true },
@@ -351,6 +359,9 @@ static const struct {
 	  "0,0,0,0,0,0",
 	  false },
 
+	{ "FOREMAN_CHECKPOINTER=other", true },
+	{ "FOREMAN_CHECKPOINTER=worker", true },
+	{ "FOREMAN_CHECKPOINTER=litestream", false },
 	{ "FOREMAN_MODEL_ADMIN=allow", true },
 	{ "FOREMAN_MODEL_ADMIN=yes", false },
 	{ "FOREMAN_LOG_LEVEL=debug", true },
@@ -418,6 +429,10 @@ static void values_arrive(void)
 	CHECK(c.model_admin);
 	CHECK_INT(c.webhook_schedule.count, 2);
 	CHECK_INT(c.webhook_schedule.ms[1], 120000);
+	CHECK(!c.other_checkpoints);
+	conf_done(&c);
+	REQUIRE(load(&c, NULL, "FOREMAN_CHECKPOINTER=other", NULL) == ERR_OK);
+	CHECK(c.other_checkpoints);
 	conf_done(&c);
 	REQUIRE(load(&c, NULL, "FOREMAN_LOG_LEVEL=error", "FOREMAN_LOG_FORMAT=json") ==
 	        ERR_OK);

@@ -143,6 +143,8 @@ static struct job sample(void)
 	job.created_ms = T0 + 123;
 	job.queued_ms = T0 + 123;
 	job.position = 3;
+	job.starts_ms = T0 + 123;
+	job.ends_ms = T0 + 1000;
 	job.waiting_on = WAITING_WORKER;
 	return job;
 }
@@ -167,6 +169,8 @@ static void a_queued_job_looks_like_this(void)
 	    "{\"id\":\"" ID "\",\"state\":\"queued\",\"terminal\":false,"
 	    "\"reason\":null,\"error\":null,\"attended\":false,"
 	    "\"endpoint\":\"/api/chat\",\"model\":\"qwen3:8b\",\"position\":3,"
+	    "\"estimate\":{\"starts_at\":\"2026-11-20T18:00:00.123Z\","
+	    "\"ends_at\":\"2026-11-20T18:00:01.000Z\"},"
 	    "\"waiting_on\":\"worker\",\"attempts\":0,\"seq\":1,"
 	    "\"created_at\":\"2026-11-20T18:00:00.123Z\",\"loading_at\":null,"
 	    "\"working_at\":null,\"finished_at\":null,"
@@ -186,6 +190,7 @@ static struct job finished(const char *content_type, struct span bytes)
 
 	job.state = JOB_DONE;
 	job.position = 0;
+	job.starts_ms = 0; /* an end alone is not told */
 	job.waiting_on = WAITING_NONE;
 	job.attempts = 1;
 	job.event_seq = 4;
@@ -222,6 +227,7 @@ static void a_done_job_under_a_public_url_looks_like_this(void)
 	    "{\"id\":\"" ID "\",\"state\":\"done\",\"terminal\":true,"
 	    "\"reason\":null,\"error\":null,\"attended\":true,"
 	    "\"endpoint\":\"/api/chat\",\"model\":\"qwen3:8b\",\"position\":null,"
+	    "\"estimate\":null,"
 	    "\"waiting_on\":null,\"attempts\":1,\"seq\":4,"
 	    "\"created_at\":\"2026-11-20T18:00:00.123Z\","
 	    "\"loading_at\":\"2026-11-20T18:00:01.000Z\","

@@ -547,6 +547,30 @@ static void the_head_travels_with_the_first_write_and_each_write_at_once(void)
 	fd_close(&fd);
 }
 
+static void what_is_added_leaves_with_the_end(void)
+{
+	const struct ask ask = { NULL, NULL, 0, false, false };
+	struct fcgx *r;
+	struct buf b;
+	bool ended;
+	int fd = send_ask(&ask);
+	char byte;
+
+	buf_init(&b, 1000);
+	REQUIRE(fd_nonblock(fd, true) == ERR_OK);
+	REQUIRE(fcgx_accept(listening, &r) == ERR_OK);
+	CHECK_INT(fcgx_head(r, 200, NULL, nothing), ERR_OK);
+	CHECK_INT(fcgx_add(r, "{", 1), ERR_OK);
+	CHECK_INT(fcgx_add(r, "}", 1), ERR_OK);
+	CHECK_INT(read(fd, &byte, 1), -1);
+	REQUIRE(fd_nonblock(fd, false) == ERR_OK);
+	fcgx_finish(r);
+	hear(&fd, &b, &ended);
+	CHECK(ended);
+	CHECK_STR(buf_str(&b), "Status: 200\r\n\r\n{}");
+	buf_done(&b);
+}
+
 static void a_bad_header_line_is_refused_before_anything_is_said(void)
 {
 	const struct ask ask = { NULL, NULL, 0, false, false };
@@ -658,6 +682,7 @@ int main(void)
 		T(a_head_request_gets_the_length_and_no_body),
 		T(an_answer_without_content_has_no_length),
 		T(the_head_travels_with_the_first_write_and_each_write_at_once),
+		T(what_is_added_leaves_with_the_end),
 		T(a_bad_header_line_is_refused_before_anything_is_said),
 		T(a_peer_that_left_is_noticed_when_written_to),
 		T(a_peer_that_wants_to_keep_the_connection_may_not),

@@ -37,6 +37,7 @@
 #include "responder/health.h"
 #include "responder/lot.h"
 #include "responder/serve.h"
+#include "responder/watch.h"
 #include "store/group.h"
 #include "store/queue.h"
 #include "store/status.h"
@@ -181,6 +182,7 @@ static inline void stage_open(void)
 	const struct queue_limits limits = { .max_queue = stage.conf.max_queue,
 		                                 .max_jobs = stage.conf.max_jobs };
 	const struct lot_conf lot = { .relay = stage.relay_path,
+		                          .db = &v->db_conf,
 		                          .cancel = stage_cancel,
 		                          .ended_fd = -1 };
 	struct errtext why;
@@ -194,6 +196,7 @@ static inline void stage_open(void)
 	STAGE_MUST(!db_open(&v->db_conf, DB_WORKER, &stage.worker_db, &why));
 	STAGE_MUST(!health_new(&v->health));
 	STAGE_MUST(!lot_new(&lot, &v->lot));
+	STAGE_MUST(!watch_new(&stage.conf, &v->db_conf, &v->watch));
 	stage.seat.service = v;
 	buf_init(&stage.seat.body, (size_t)stage.conf.max_body);
 }
@@ -276,6 +279,9 @@ static inline void stage_down(void)
 	lot_drain(stage.service.lot, 0);
 	lot_close(stage.service.lot);
 	lot_free(stage.service.lot);
+	watch_drain(stage.service.watch, 0);
+	watch_close(stage.service.watch);
+	watch_free(stage.service.watch);
 	seat_done(&stage.seat);
 	health_free(stage.service.health);
 	group_close(stage.service.group);

@@ -273,6 +273,76 @@ static void an_unload_and_a_cloud_model_need_no_turn(void)
 	stage_down();
 }
 
+/* --- is there such a model? ----------------------------------------------- */
+
+#define UNKNOWN "{\"model\":\"nope\",\"messages\":[{\"content\":\"hi\"}]}"
+
+static void the_target_has(enum target_state state, const char *tags)
+{
+	struct errtext why;
+
+	stage_up(NULL);
+	stage_worker_says(
+	    &(struct status){ .heartbeat_ms = clock_wall_ms(), .target = state });
+	STAGE_MUST(!status_write_tags(stage.worker_db, tags, &why));
+}
+
+static void what_the_target_says_it_lacks_does_not_wait(void)
+{
+	struct said a;
+
+	the_target_has(TARGET_UP, "{\"models\":[{\"name\":\"m:latest\"}]}");
+	stage_target_says("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n"
+	                  "Connection: close\r\n\r\nnope");
+	CHECK(waits("/api/chat", CHAT)); /* a known one; only it is remembered */
+	fd_close(&stage.web);
+	a = stage_ask("POST", "/api/chat", NULL, UNKNOWN);
+	CHECK_INT(a.status, 404);
+	CHECK_STR(a.body, "nope");
+	CHECK(strstr(a.headers, "Foreman-Job-Id") == NULL);
+	CHECK(strstr(stage_target_heard(), UNKNOWN) != NULL);
+	stage_down();
+}
+
+static void what_the_target_shows_waits_though_it_is_on_no_list(void)
+{
+	the_target_has(TARGET_UP, "{\"models\":[]}");
+	stage_target_says(REPLY);
+	CHECK(waits("/api/chat", UNKNOWN));
+	CHECK(strstr(stage_target_heard(), "POST /api/show HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	CHECK(strstr(stage_target_heard(), "\r\n\r\n{\"model\":\"nope\"}") != NULL);
+	stage_down();
+}
+
+static void an_error_of_the_targets_is_no_word_about_the_model(void)
+{
+	the_target_has(TARGET_UP, "{\"models\":[]}");
+	stage_target_says("HTTP/1.1 500 No\r\nContent-Length: 0\r\n"
+	                  "Connection: close\r\n\r\n");
+	CHECK(waits("/api/chat", UNKNOWN));
+	stage_down();
+}
+
+static void a_target_that_is_away_is_not_asked(void)
+{
+	the_target_has(TARGET_DOWN, "{\"models\":[]}");
+	stage_target_says("HTTP/1.1 404 Never\r\nContent-Length: 0\r\n"
+	                  "Connection: close\r\n\r\n");
+	CHECK(waits("/api/chat", UNKNOWN));
+	CHECK_STR(stage_target_heard(), "");
+	stage_down();
+}
+
+static void what_is_on_the_list_is_not_asked_for(void)
+{
+	the_target_has(TARGET_UP, "{\"models\":[{\"name\":\"nope:latest\"}]}");
+	stage_target_says(REPLY);
+	CHECK(waits("/api/chat", UNKNOWN));
+	CHECK_STR(stage_target_heard(), "");
+	stage_down();
+}
+
 /* --- embeddings ----------------------------------------------------------- */
 
 static void without_an_embedder_every_embedding_goes_straight_on(void)
@@ -329,6 +399,11 @@ int main(void)
 		T(what_the_target_cannot_parse_it_answers_itself),
 		T(what_names_no_model_is_passed_on),
 		T(an_unload_and_a_cloud_model_need_no_turn),
+		T(what_the_target_says_it_lacks_does_not_wait),
+		T(what_the_target_shows_waits_though_it_is_on_no_list),
+		T(an_error_of_the_targets_is_no_word_about_the_model),
+		T(a_target_that_is_away_is_not_asked),
+		T(what_is_on_the_list_is_not_asked_for),
 		T(without_an_embedder_every_embedding_goes_straight_on),
 		T(the_resident_embedder_goes_straight_on),
 		T(an_embedder_that_is_not_resident_waits),

@@ -28,6 +28,8 @@ static struct {
 	struct lot_conf conf;
 	struct loop *loop;
 	struct yard yard;
+	struct shelf shelf; /* without a database: who comes there is told so */
+	struct db_conf no_db;
 	int listener;
 	int client;         /* our end of the FastCGI connection */
 	int worker;         /* our end of the relay connection; -1 */
@@ -74,6 +76,9 @@ static void set_up(int64_t keepalive_ms, int64_t max_wait_ms)
 	if (loop_new(&b.loop) || yard_init(&b.yard, b.loop, &b.conf))
 		abort();
 	b.yard.cancel = on_cancel;
+	b.yard.shelf = &b.shelf;
+	b.no_db.path = "/nonexistent/foreman.db";
+	shelf_init(&b.shelf, b.loop, &b.no_db);
 	listen_on();
 }
 
@@ -85,6 +90,7 @@ static void turn(void)
 		if (loop_turn(b.loop, 0, &busy))
 			abort();
 		yard_sweep(&b.yard);
+		shelf_sweep(&b.shelf);
 	}
 }
 
@@ -95,6 +101,8 @@ static void tear_down(void)
 	fd_close(&b.worker);
 	fd_close(&b.listener);
 	yard_done(&b.yard);
+	CHECK_INT(b.shelf.count, 0);
+	shelf_done(&b.shelf);
 	loop_free(b.loop);
 	buf_done(&b.heard);
 	buf_done(&b.records);
@@ -222,7 +230,7 @@ static bool say_end(enum frame_end how, int status, const char *text)
 }
 
 /* Take the lot's connection: it must greet and attach to our job. */
-static bool accept_attach(void)
+static bool accept_attach_as(enum frame_role role)
 {
 	struct frame hello, attach;
 
@@ -234,8 +242,13 @@ static bool accept_attach(void)
 	hello = hear();
 	attach = hear();
 	return hello.type == FRAME_HELLO && hello.version == FRAME_VERSION &&
-	       attach.type == FRAME_ATTACH && attach.role == FRAME_OWNER &&
+	       attach.type == FRAME_ATTACH && attach.role == role &&
 	       strcmp(attach.id, ID) == 0;
+}
+
+static bool accept_attach(void)
+{
+	return accept_attach_as(FRAME_OWNER);
 }
 
 static bool worker_sees_eof(void)
@@ -992,6 +1005,146 @@ static void a_parked_client_costs_less_than_16_kb(void)
 	tear_down();
 }
 
+/* --- readers of other clients' jobs --------------------------------------- */
+
+#define READER_HEAD \
+	"Status: 200\r\nContent-Type: application/x-ndjson\r\n"                        \
+	"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" ID_LINE "\r\n"
+#define ON_THE_SHELF "{\"error\":\"the job cannot be read\",\"reason\":\"internal\"}\n"
+
+/* One that follows along, attached unless `relay` is -1. */
+static void enter_reader(bool attached, bool events)
+{
+	int pair[2] = { -1, -1 };
+
+	if (attached && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	b.worker = pair[1];
+	enter_ticket((struct lot_ticket){ .relay = pair[0],
+	                                  .family = events ? FAMILY_OPENAI
+	                                                   : FAMILY_OLLAMA,
+	                                  .ndjson = !events,
+	                                  .events = events,
+	                                  .reader = true });
+	if (attached)
+		say_hello(FRAME_VERSION);
+}
+
+static void a_readers_head_is_out_at_once(void)
+{
+	set_up(0, 1000);
+	enter_reader(true, false);
+	CHECK_STR(out(), READER_HEAD);
+	pass_ms(5000); /* waiting has no limit here */
+	say_head(200, "Content-Type: application/json\n");
+	say_bytes("{\"a\":1}\n");
+	CHECK_STR(out(), READER_HEAD "{\"a\":1}\n");
+	tear_down();
+}
+
+static void a_reader_gets_keepalives_and_cancels_nothing(void)
+{
+	set_up(1000, 0);
+	enter_reader(true, false);
+	pass_ms(1000);
+	CHECK_STR(body(), " ");
+	fd_close(&b.client);
+	turn();
+	CHECK(worker_sees_eof());
+	CHECK_INT(b.yard.count, 0);
+	enter_reader(false, false); /* nor where no worker could be told */
+	fd_close(&b.client);
+	turn();
+	CHECK_INT(b.cancels, 0);
+	tear_down();
+}
+
+static void a_reader_attaches_as_one_when_a_worker_comes(void)
+{
+	set_up(0, 0);
+	enter_reader(false, false);
+	pass_ms(LIMIT_RELAY_RETRY_MS);
+	CHECK(accept_attach_as(FRAME_READER));
+	tear_down();
+}
+
+static void a_reader_that_was_refused_goes_to_the_shelf(void)
+{
+	set_up(0, 0);
+	enter_reader(true, false);
+	say_end(FRAME_END_REFUSED, 410, "the job has ended");
+	CHECK_STR(body(), ON_THE_SHELF);
+	CHECK(b.ended);
+	CHECK_INT(b.yard.count, 0);
+	tear_down();
+}
+
+static void a_reader_at_the_end_goes_to_the_shelf(void)
+{
+	set_up(0, 0);
+	enter_reader(true, false);
+	say_head(200, NDJSON);
+	say_bytes("{\"a\":1}\n{");
+	say_end(FRAME_END_CLEAN, 200, "");
+	CHECK_STR(body(), "{\"a\":1}\n{\n" ON_THE_SHELF); /* and knows the open line */
+	CHECK(b.ended);
+	tear_down();
+}
+
+static void a_readers_error_is_told_by_the_shelf(void)
+{
+	set_up(0, 0);
+	enter_reader(true, false);
+	say_head(404, "Content-Type: application/json\n");
+	say_bytes("{\"error\":\"no model\"}");
+	say_end(FRAME_END_CLEAN, 404, "");
+	CHECK_STR(body(), ON_THE_SHELF);
+	tear_down();
+}
+
+static void a_reader_that_has_seen_nothing_survives_a_worker(void)
+{
+	set_up(0, 0);
+	enter_reader(true, false);
+	say_head(200, NDJSON);
+	fd_close(&b.worker);
+	turn();
+	CHECK_INT(b.yard.count, 1);
+	pass_ms(LIMIT_RELAY_RETRY_MS);
+	CHECK(accept_attach_as(FRAME_READER));
+	say_hello(FRAME_VERSION);
+	say_head(200, NDJSON);
+	say_bytes("{\"a\":1}\n");
+	CHECK_STR(body(), "{\"a\":1}\n");
+	tear_down();
+}
+
+static void a_reader_whose_worker_dies_is_told_of_an_interruption(void)
+{
+	set_up(0, 0);
+	enter_reader(true, true);
+	say_head(200, "Content-Type: text/event-stream\n");
+	say_bytes("data: 1\n");
+	fd_close(&b.worker);
+	turn();
+	CHECK(strstr(body(), "data: 1\n\ndata: {\"error\":{") != NULL);
+	CHECK(strstr(body(), "\"code\":\"interrupted\"") != NULL);
+	CHECK(b.ended);
+	tear_down();
+}
+
+static void stopping_ends_readers_with_a_line(void)
+{
+	set_up(0, 0);
+	enter_reader(true, false);
+	yard_dismiss(&b.yard);
+	turn();
+	CHECK(strstr(body(), "{\"error\":\"foreman: is stopping") == body());
+	CHECK(b.ended);
+	CHECK_INT(b.cancels, 0);
+	tear_down();
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -1042,6 +1195,15 @@ int main(void)
 		T(an_error_behind_comments_is_an_event),
 		T(who_asked_for_events_and_gets_an_error_gets_its_status),
 		T(who_is_in_doubt_gets_no_keepalive),
+		T(a_readers_head_is_out_at_once),
+		T(a_reader_gets_keepalives_and_cancels_nothing),
+		T(a_reader_attaches_as_one_when_a_worker_comes),
+		T(a_reader_that_was_refused_goes_to_the_shelf),
+		T(a_reader_at_the_end_goes_to_the_shelf),
+		T(a_readers_error_is_told_by_the_shelf),
+		T(a_reader_that_has_seen_nothing_survives_a_worker),
+		T(a_reader_whose_worker_dies_is_told_of_an_interruption),
+		T(stopping_ends_readers_with_a_line),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

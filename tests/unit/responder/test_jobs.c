@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "stage.h"
+#include "store/remove.h"
 
 #define JOB "{\"request\":{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}}"
 #define UNKNOWN "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -253,7 +254,7 @@ static void a_retired_job_is_410_everywhere(void)
 	id = submit(JOB);
 	stage_run_job(1, "application/json", SPAN_LIT("{}"));
 	STAGE_MUST(
-	    !queue_prune(stage.worker_db, clock_wall_ms() + 1000, 10, &count, NULL));
+	    !remove_old(stage.worker_db, clock_wall_ms() + 1000, 10, &count, NULL));
 	CHECK_INT(count, 1);
 	CHECK_INT(ask("GET", "/jobs/@", id).status, 410);
 	CHECK_INT(ask("POST", "/jobs/@/cancel", id).status, 410);
@@ -264,7 +265,7 @@ static void a_retired_job_is_410_everywhere(void)
 static void a_question_foreman_does_not_know_is_refused(void)
 {
 	stage_up(NULL);
-	CHECK_INT(ask("GET", "/jobs/@?wait=1", submit(JOB)).status, 400);
+	CHECK_INT(ask("GET", "/jobs/@?limit=1", submit(JOB)).status, 400);
 	stage_down();
 }
 
@@ -315,95 +316,49 @@ static void a_running_job_is_asked_to_stop(void)
 	stage_down();
 }
 
-/* --- the artifact --------------------------------------------------------- */
+/* --- removing ------------------------------------------------------------- */
 
-static void a_response_is_fetched_with_type_length_and_tag(void)
+static void a_removed_job_is_gone_and_stays_gone(void)
 {
-	static const char sha[] =
-	    "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"; /* {} */
-	char uri[128], line[128];
-	struct said a;
 	const char *id;
 
 	stage_up(NULL);
 	id = submit(JOB);
-	CHECK_INT(ask("GET", "/jobs/@/artifacts/response", id).status, 404);
-	stage_run_job(1, "application/x-thing", SPAN_LIT("{}"));
-	a = ask("GET", "/jobs/@/artifacts/response", id);
-	CHECK_INT(a.status, 200);
-	CHECK_STR(a.body, "{}");
-	CHECK(strstr(a.headers, "Content-Type: application/x-thing\r\n") != NULL);
-	CHECK(strstr(a.headers, "Content-Length: 2\r\n") != NULL);
-	snprintf(line, sizeof(line), "ETag: \"%s\"\r\n", sha);
-	CHECK(strstr(a.headers, line) != NULL);
-	snprintf(uri, sizeof(uri), "/jobs/%s/artifacts/response", id);
-	snprintf(line, sizeof(line), "HTTP_IF_NONE_MATCH=\"%s\"", sha);
-	CHECK_INT(stage_ask("GET", uri, line, NULL).status, 304);
+	CHECK_INT(ask("DELETE", "/jobs/@", id).status, 204);
+	CHECK_INT(ask("GET", "/jobs/@", id).status, 410);
+	CHECK_INT(ask("DELETE", "/jobs/@", id).status, 410);
+	CHECK_INT(ask("DELETE", "/jobs/@", UNKNOWN).status, 404);
+	CHECK_INT(ask("DELETE", "/jobs/@", "x").status, 400);
 	stage_down();
 }
 
-struct reader {
-	int fd;
-	size_t bytes; /* of STDOUT records */
-};
-
-/* Somebody has to read while the answer is written: it is larger than what a
- * connection holds. */
-static void *read_all(void *arg)
+static void a_removed_job_is_torn_down_where_it_runs(void)
 {
-	struct reader *r = arg;
-	struct buf in;
-	ssize_t n;
+	struct queue_input in = { 0 };
+	struct buf heard;
+	struct job job;
+	struct frame f;
+	const char *id;
+	int relay;
 
-	buf_init(&in, 1 << 20);
-	do {
-		char *to = buf_reserve(&in, 65536);
-
-		n = read(r->fd, to, 65536);
-		if (n > 0)
-			buf_commit(&in, (size_t)n);
-		for (;;) {
-			const unsigned char *p = (const unsigned char *)in.p;
-			size_t len = in.len < 8 ? 0 : (size_t)(p[4] << 8 | p[5]) + p[6];
-
-			if (in.len < 8 || in.len < 8 + len)
-				break;
-			if (p[1] == 6)
-				r->bytes += len - p[6];
-			buf_consume(&in, 8 + len);
-		}
-	} while (n > 0);
-	buf_done(&in);
-	return NULL;
-}
-
-static void a_response_of_many_chunks_comes_whole(void)
-{
-	size_t size = 2 * LIMIT_ARTIFACT_CHUNK + 7;
-	char *bytes = malloc(size);
-	char uri[128];
-	struct reader reader = { .bytes = 0 };
-	struct buf request;
-	struct fcgx *req;
-	pthread_t thread;
-
-	memset(bytes, 'x', size);
 	stage_up(NULL);
-	snprintf(uri, sizeof(uri), "/jobs/%s/artifacts/response", submit(JOB));
-	stage_run_job(1, "text/plain", (struct span){ bytes, size });
-	STAGE_MUST(!fd_connect_unix(stage.socket_path, false, &reader.fd));
-	buf_init(&request, 1 << 16);
-	stage_request(&request, "GET", uri, NULL, NULL);
-	STAGE_MUST(!fd_write_all(reader.fd, request.p, request.len, 0));
-	shutdown(reader.fd, SHUT_WR);
-	STAGE_MUST(!pthread_create(&thread, NULL, read_all, &reader));
-	STAGE_MUST(!fcgx_accept(stage.listener, &req));
-	serve_request(&stage.seat, req);
-	pthread_join(thread, NULL);
-	CHECK(reader.bytes > size && reader.bytes < size + 512); /* and the head */
-	close(reader.fd);
-	buf_done(&request);
-	free(bytes);
+	buf_init(&heard, 4096);
+	id = submit(JOB);
+	STAGE_MUST(!queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &in, NULL));
+	CHECK_INT(ask("DELETE", "/jobs/@", id).status, 204);
+	relay = stage_accept_relay();
+	REQUIRE(relay >= 0);
+	do
+		f = stage_hear(relay, &heard);
+	while (f.type == FRAME_HELLO || f.type == FRAME_NUDGE);
+	CHECK_INT(f.type, FRAME_CANCEL);
+	CHECK_STR(f.id, id);
+	CHECK_INT(queue_working(stage.worker_db, &job, clock_wall_ms(), NULL),
+	          ERR_STALE);
+	close(relay);
+	job_done(&job);
+	free(in.body);
+	buf_done(&heard);
 	stage_down();
 }
 
@@ -546,8 +501,8 @@ int main(void)
 		T(a_question_foreman_does_not_know_is_refused),
 		T(a_waiting_job_is_cancelled_at_once_and_again),
 		T(a_running_job_is_asked_to_stop),
-		T(a_response_is_fetched_with_type_length_and_tag),
-		T(a_response_of_many_chunks_comes_whole),
+		T(a_removed_job_is_gone_and_stays_gone),
+		T(a_removed_job_is_torn_down_where_it_runs),
 		T(jobs_are_listed_newest_first_in_pages),
 		T(bad_questions_are_refused),
 		T(the_queue_says_who_waits_and_how_the_target_is),

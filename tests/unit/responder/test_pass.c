@@ -111,6 +111,29 @@ static void a_target_known_to_be_down_is_not_asked(void)
 	stage_down();
 }
 
+static void a_good_word_of_the_target_is_believed_for_a_moment(void)
+{
+	clock_fake(0, 1000000, 0);
+	CHECK(!pass_believes(0)); /* none was read */
+	CHECK(pass_believes(1000000));
+	CHECK(pass_believes(1000000 - LIMIT_GOOD_WORD_MS + 1));
+	CHECK(!pass_believes(1000000 - LIMIT_GOOD_WORD_MS));
+	clock_real();
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	heartbeat(TARGET_DOWN, 0);
+	stage.seat.up_mono_ms = clock_mono_ms() + 60000; /* a moment without end */
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 200);
+	stage.seat.up_mono_ms = clock_mono_ms() - LIMIT_GOOD_WORD_MS;
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 503);
+	CHECK_INT(stage.seat.up_mono_ms, 0); /* a bad one is not remembered */
+	heartbeat(TARGET_UP, 0);
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 200);
+	CHECK(stage.seat.up_mono_ms != 0);
+	stage_down();
+}
+
 static void nonsense_and_a_lost_answer_are_502(void)
 {
 	struct said a;
@@ -278,6 +301,36 @@ static void a_preflight_is_the_targets_to_answer(void)
 	stage_down();
 }
 
+static void a_preflight_needs_no_token_and_nothing_short_of_one_does_without(void)
+{
+	static const char full[] =
+		"HTTP_ORIGIN=http://o\nHTTP_ACCESS_CONTROL_REQUEST_METHOD=POST";
+	static const struct {
+		const char *method, *path, *headers;
+	} refused[] = {
+		{ "OPTIONS", "/api/chat", NULL },
+		{ "OPTIONS", "/api/chat", "HTTP_ORIGIN=http://o" },
+		{ "OPTIONS", "/api/chat", "HTTP_ACCESS_CONTROL_REQUEST_METHOD=POST" },
+		{ "OPTIONS", "/jobs", full },
+		{ "OPTIONS", "/nope", full },
+		{ "POST", "/api/chat", full },
+		{ "GET", "/api/tags", full },
+	};
+
+	stage_up("FOREMAN_API_TOKEN=s3cret-s3cret-s3cret", NULL);
+	stage_target_says("HTTP/1.1 204 No Content\r\nVary: Origin\r\n\r\n");
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		CHECK_INT(stage_ask(refused[i].method, refused[i].path, refused[i].headers,
+		                    NULL)
+		              .status,
+		          401);
+	CHECK_STR(stage_target_heard(), "");
+	CHECK_INT(stage_ask("OPTIONS", "/api/chat", full, NULL).status, 204);
+	CHECK(strstr(stage_target_heard(), "OPTIONS /api/chat HTTP/1.1\r\n") ==
+	      stage_target_heard());
+	stage_down();
+}
+
 static void allowed_administration_is_passed_on(void)
 {
 	struct said a;
@@ -323,6 +376,7 @@ int main(void)
 		T(a_head_has_the_length_and_no_body),
 		T(a_target_that_refuses_is_503_for_now),
 		T(a_target_known_to_be_down_is_not_asked),
+		T(a_good_word_of_the_target_is_believed_for_a_moment),
 		T(nonsense_and_a_lost_answer_are_502),
 		T(an_answer_that_breaks_off_stays_short),
 		T(a_stream_that_breaks_off_ends_with_an_error_line),
@@ -333,6 +387,7 @@ int main(void)
 		T(events_that_break_off_end_with_an_error_event),
 		T(a_model_is_asked_for_by_its_name),
 		T(a_preflight_is_the_targets_to_answer),
+		T(a_preflight_needs_no_token_and_nothing_short_of_one_does_without),
 		T(allowed_administration_is_passed_on),
 		T(an_administrator_may_send_more_than_a_body_may_have),
 	};

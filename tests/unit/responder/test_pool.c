@@ -84,7 +84,8 @@ static void start(size_t responders)
 	if (master == 0) {
 		struct pool_conf conf = { .program = self,
 			                      .listen_fd = pair[1],
-			                      .responders = responders };
+			                      .responders = responders,
+			                      .tally_fd = -1 };
 
 		close(pair[0]);
 		log_init("test", LOG_ERROR, LOG_LOGFMT);
@@ -116,12 +117,16 @@ static int finish(void)
 
 static void the_argument_is_read_whole_or_not_at_all(void)
 {
-	static const char *const bad[] = { "",       "1",      "1,2",    "1,2,",
-		                               "1,2,3,", "1,2,3x", "-1,2,3", "1,-1,3",
-		                               "1,2,0",  "a,b,c" };
+	static const char *const bad[] = { "",         "1",        "1,2",
+		                               "1,2,3",    "1,2,3,",   "1,2,3,4,",
+		                               "1,2,3,4x", "-1,2,3,4", "1,-1,3,4",
+		                               "1,2,-2,4", "1,2,3,0",  "a,b,c,d" };
 	struct pool_child c = { 0 };
 
-	CHECK_INT(pool_child_parse("3,4,5", &c), 0);
+	CHECK_INT(pool_child_parse("3,4,-1,5", &c), 0);
+	CHECK_INT(c.tally_fd, -1);
+	CHECK_INT(pool_child_parse("3,4,6,5", &c), 0);
+	CHECK_INT(c.tally_fd, 6);
 	CHECK_INT(c.listen_fd, 3);
 	CHECK_INT(c.ready_fd, 4);
 	CHECK_INT(c.parent, 5);
@@ -164,17 +169,27 @@ static void a_dead_child_is_replaced(void)
 	CHECK_INT(finish(), 0);
 }
 
+static void let_one_be_ready(void)
+{
+	if (send(ours, "go", 2, 0) != 2)
+		abort();
+}
+
 static void a_reload_starts_the_new_before_the_old_are_told_to_drain(void)
 {
 	struct hello a, b, c;
 
+	setenv("READY_WHEN_TOLD", "1", 1);
 	start(1);
+	unsetenv("READY_WHEN_TOLD");
 	a = next();
 	REQUIRE(a.pid > 0);
+	let_one_be_ready();
 	kill(master, SIGHUP);
-	b = next();
+	b = next(); /* not ready yet, so nobody was told anything */
 	CHECK_INT(b.event, 0);
 	CHECK(b.pid != a.pid);
+	let_one_be_ready();
 	c = next();
 	CHECK_INT(c.pid, a.pid);
 	CHECK_INT(c.event, SIGHUP);
@@ -183,12 +198,6 @@ static void a_reload_starts_the_new_before_the_old_are_told_to_drain(void)
 	CHECK_INT(c.pid, b.pid);
 	CHECK_INT(c.event, SIGTERM);
 	CHECK_INT(finish(), 0);
-}
-
-static void let_one_be_ready(void)
-{
-	if (send(ours, "go", 2, 0) != 2)
-		abort();
 }
 
 /* The second SIGHUP comes while the first reload's child is not ready yet. */

@@ -78,7 +78,7 @@ static void attaching_says_hello_and_whose_client_it_is(void)
 
 	set_up();
 	listen_on();
-	REQUIRE(relay_attach(path, ID, &fd) == ERR_OK);
+	REQUIRE(relay_attach(path, ID, FRAME_OWNER, &fd) == ERR_OK);
 	REQUIRE(take());
 	f = hear();
 	CHECK_INT(f.type, FRAME_HELLO);
@@ -99,10 +99,10 @@ static void without_a_worker_attaching_fails_at_once(void)
 	int fd = -1;
 
 	set_up();
-	CHECK(relay_attach(path, ID, &fd) != ERR_OK);
+	CHECK(relay_attach(path, ID, FRAME_OWNER, &fd) != ERR_OK);
 	listen_on();
 	fd_close(&listener);
-	CHECK(relay_attach(path, ID, &fd) != ERR_OK);
+	CHECK(relay_attach(path, ID, FRAME_OWNER, &fd) != ERR_OK);
 	CHECK_INT(fd, -1);
 	tear_down();
 }
@@ -114,7 +114,7 @@ static void a_full_backlog_is_not_waited_for(void)
 
 	set_up();
 	listen_on();
-	while (n < MANY && relay_attach(path, ID, &fds[n]) == ERR_OK)
+	while (n < MANY && relay_attach(path, ID, FRAME_OWNER, &fds[n]) == ERR_OK)
 		n++;
 	CHECK(n < MANY);
 	while (n > 0)
@@ -128,7 +128,7 @@ static void nudging_a_worker_that_has_gone_says_so(void)
 
 	set_up();
 	listen_on();
-	REQUIRE(relay_attach(path, ID, &fd) == ERR_OK);
+	REQUIRE(relay_attach(path, ID, FRAME_OWNER, &fd) == ERR_OK);
 	REQUIRE(take());
 	fd_close(&worker);
 	CHECK_INT(relay_nudge(fd), ERR_CLOSED);

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "core/limits.h"
+#include "responder/artifacts.h"
 #include "responder/chat.h"
+#include "responder/follow.h"
 #include "responder/health.h"
 #include "responder/jobs.h"
 #include "responder/pass.h"
@@ -60,7 +62,11 @@ static void every_route_has_its_handler(void)
 		{ "GET", "/jobs/x", jobs_show, NULL },
 		{ "HEAD", "/jobs/x", jobs_show, NULL },
 		{ "POST", "/jobs/x/cancel", jobs_cancel, NULL },
-		{ "GET", "/jobs/x/artifacts/response", jobs_response, NULL },
+		{ "DELETE", "/jobs/x", jobs_remove, NULL },
+		{ "GET", "/jobs/x/stream", follow_handle, NULL },
+		{ "GET", "/jobs/x/artifacts/response", artifacts_response, NULL },
+		{ "HEAD", "/jobs/x/artifacts/response", artifacts_response, NULL },
+		{ "GET", "/jobs/x/artifacts/content", artifacts_content, NULL },
 		{ "GET", "/queue", jobs_queue, NULL },
 		{ "GET", "/healthz", health_live, NULL },
 		{ "GET", "/readyz", health_ready, NULL },
@@ -86,7 +92,7 @@ static void a_path_spelt_otherwise_is_no_path(void)
 		"/x/../api/chat", "/api/chat;x=1", "/api/chat%20", "/api/chat%00",
 		"/api/chat\n", "api/chat", "/api/chatx", "/api/cha", "/api/chat/x",
 		"/jobs/", "/jobs//cancel", "/jobs/x/", "/jobs/x/cancel/", "/jobs/x/y",
-		"/jobs/x/artifacts", "/jobs/x/artifacts/", "/jobs/x/artifacts/content",
+		"/jobs/x/artifacts", "/jobs/x/artifacts/", "/jobs/x/artifacts/other",
 		"/jobs/x/artifacts/response/", "/api/blobs/", "/api/blobs/a/b",
 		"/api/blobs", "/healthz/", "http://h/api/chat", "*", "/debug/pprof",
 		"/api/pull/", "/api/x/../delete", "/v1", "/v1/", "/v1/chat",

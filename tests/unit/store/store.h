@@ -113,6 +113,7 @@ static inline int shell(struct db *db, const char *sql)
 
 /* SQLite's syncs come here, for the program's own functions go first. */
 static int64_t syncs;
+static void (*at_sync)(void); /* called during each, if set */
 
 int fsync(int fd)
 {
@@ -123,6 +124,8 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
 	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
+	if (at_sync)
+		at_sync();
 	return (int)syscall(SYS_fdatasync, fd);
 }
 

@@ -86,6 +86,39 @@ static void chunks_end_where_the_limit_says(void)
 	db_gone(db);
 }
 
+static void a_piece_begins_anywhere_and_ends_with_its_chunk(void)
+{
+	size_t size = LIMIT_ARTIFACT_CHUNK + 10;
+	char *bytes = malloc(size);
+	struct db *db = db_fresh();
+	struct artifact a;
+	int64_t handle;
+	struct buf b;
+
+	for (size_t n = 0; n < size; n++)
+		bytes[n] = (char)(n * 31 + n / 1000);
+	save(db, bytes, size);
+	REQUIRE(artifact_find(db, id, "response", &a, &handle) == ERR_OK);
+	buf_init(&b, 100);
+	CHECK_INT(artifact_piece(db, handle, 0, 100, &b), ERR_OK);
+	CHECK(b.len == 100 && memcmp(b.p, bytes, 100) == 0);
+	CHECK_INT(artifact_piece(db, handle, LIMIT_ARTIFACT_CHUNK - 7, 100, &b),
+	          ERR_OK);
+	CHECK(b.len == 7 && memcmp(b.p, bytes + LIMIT_ARTIFACT_CHUNK - 7, 7) == 0);
+	CHECK_INT(artifact_piece(db, handle, LIMIT_ARTIFACT_CHUNK, 100, &b), ERR_OK);
+	CHECK(b.len == 10 && memcmp(b.p, bytes + LIMIT_ARTIFACT_CHUNK, 10) == 0);
+	CHECK_INT(artifact_piece(db, handle, (int64_t)size - 1, 100, &b), ERR_OK);
+	CHECK_INT(b.len, 1);
+	CHECK_INT(artifact_piece(db, handle, (int64_t)size, 100, &b), ERR_NOENT);
+	CHECK_INT(artifact_piece(db, handle, 5LL * LIMIT_ARTIFACT_CHUNK, 100, &b),
+	          ERR_NOENT);
+	CHECK_INT(artifact_piece(db, handle + 1, 0, 100, &b), ERR_NOENT);
+	CHECK_INT(artifact_piece(db, handle, 0, 101, &b), ERR_TOOBIG);
+	buf_done(&b);
+	free(bytes);
+	db_gone(db);
+}
+
 static void an_empty_one_has_no_chunk(void)
 {
 	struct db *db = db_fresh();
@@ -179,6 +212,7 @@ int main(void)
 	static const struct t_case cases[] = {
 		T(a_small_one_is_one_chunk),
 		T(chunks_end_where_the_limit_says),
+		T(a_piece_begins_anywhere_and_ends_with_its_chunk),
 		T(an_empty_one_has_no_chunk),
 		T(what_is_not_there_is_not_found),
 		T(a_removed_one_is_not_taken_for_the_next),

@@ -12,6 +12,51 @@
 
 #include "store.h"
 
+#include "store/gate.h"
+
+static struct gate *passer_by;
+static bool gate_was_free;
+
+static void try_the_gate(void)
+{
+	gate_was_free = gate_take(passer_by, 0) == ERR_OK;
+	if (gate_was_free)
+		gate_give(passer_by);
+}
+
+static void put_note(struct db *db, enum db_sync sync)
+{
+	REQUIRE(db_begin(db, sync, NULL) == ERR_OK);
+	CHECK_INT(sql_exec(db, "UPDATE drain SET swaps = swaps + 1", NULL), ERR_OK);
+	CHECK_INT(db_commit(db, NULL), ERR_OK);
+}
+
+static void a_durable_commit_syncs_once_and_lets_others_write_meanwhile(void)
+{
+	struct db *db = db_fresh();
+	char gate[128];
+
+	snprintf(gate, sizeof(gate), "%s.gate", path);
+	put_note(db, DB_SYNC_FULL);
+	REQUIRE(gate_open(gate, &passer_by, NULL) == ERR_OK);
+	at_sync = try_the_gate;
+	syncs_taken();
+	put_note(db, DB_SYNC_FULL);
+	CHECK_INT(syncs_taken(), 1);
+	CHECK(gate_was_free);
+	put_note(db, DB_SYNC_NORMAL);
+	CHECK_INT(syncs_taken(), 0);
+	put_note(db, DB_SYNC_FULL);
+	CHECK_INT(syncs_taken(), 1);
+	/* what wrote nothing has nothing to wait for */
+	REQUIRE(db_begin(db, DB_SYNC_FULL, NULL) == ERR_OK);
+	CHECK_INT(db_commit(db, NULL), ERR_OK);
+	CHECK_INT(syncs_taken(), 0);
+	at_sync = NULL;
+	gate_close(passer_by);
+	db_gone(db);
+}
+
 static void the_file_is_ours_and_the_groups_alone(void)
 {
 	static const char *const parts[] = { "", "-wal", "-shm" };
@@ -150,16 +195,26 @@ static void a_reader_in_the_way_of_the_checkpoint_is_told(void)
 	db_gone(db);
 }
 
-static void the_sync_asked_for_is_the_sync_used(void)
+static void who_has_entered_keeps_others_out_until_it_is_done(void)
 {
-	struct db *db = db_fresh();
+	struct db *db = db_fresh(), *reader = db_of(DB_READER);
+	struct gate *gate;
+	char name[128];
 
-	CHECK_INT(db_begin(db, DB_SYNC_NORMAL, NULL), ERR_OK);
-	CHECK_INT(ask_int(db, "PRAGMA synchronous"), 1);
-	CHECK_INT(db_commit(db, NULL), ERR_OK);
+	snprintf(name, sizeof(name), "%s.gate", path);
+	REQUIRE(gate_open(name, &gate, NULL) == ERR_OK);
+	CHECK_INT(db_enter(db, NULL), ERR_OK);
+	CHECK_INT(gate_take(gate, 0), ERR_BUSY);
 	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK);
-	CHECK_INT(ask_int(db, "PRAGMA synchronous"), 2);
+	CHECK_INT(gate_take(gate, 0), ERR_BUSY);
+	CHECK_INT(db_commit(db, NULL), ERR_OK);
+	CHECK_INT(gate_take(gate, 0), ERR_OK);
+	gate_give(gate);
+	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK); /* and without */
 	db_rollback(db);
+	CHECK_INT(db_enter(reader, NULL), ERR_DENIED);
+	gate_close(gate);
+	db_close(reader);
 	db_gone(db);
 }
 
@@ -320,9 +375,35 @@ static void the_sqlite_version_is_told(void)
 	db_close(NULL);
 }
 
+static void a_commit_elsewhere_is_seen_once(void)
+{
+	struct db *db = db_fresh(), *reader = db_of(DB_READER);
+	bool changed = false;
+
+	CHECK_INT(db_changed(reader, &changed), ERR_OK);
+	CHECK(changed); /* the first answer */
+	CHECK_INT(db_changed(reader, &changed), ERR_OK);
+	CHECK(!changed);
+	for (int i = 0; i < 2; i++) {
+		job_put(db, "m:latest", false);
+		CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), i + 1);
+		CHECK_INT(db_changed(reader, &changed), ERR_OK);
+		CHECK(changed); /* though this connection has read it meanwhile */
+		CHECK_INT(db_changed(reader, &changed), ERR_OK);
+		CHECK(!changed);
+	}
+	CHECK_INT(db_begin(db, DB_SYNC_NORMAL, NULL), ERR_OK);
+	db_rollback(db);
+	CHECK_INT(db_changed(reader, &changed), ERR_OK);
+	CHECK(!changed);
+	db_close(reader);
+	db_gone(db);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
+		T(a_durable_commit_syncs_once_and_lets_others_write_meanwhile),
 		T(the_file_is_ours_and_the_groups_alone),
 		T(a_missing_directory_says_so),
 		T(a_reader_finds_nothing_before_a_writer_was_there),
@@ -331,7 +412,7 @@ int main(void)
 		T(the_worker_empties_the_wal),
 		T(a_wal_that_is_begun_again_keeps_its_file),
 		T(a_reader_in_the_way_of_the_checkpoint_is_told),
-		T(the_sync_asked_for_is_the_sync_used),
+		T(who_has_entered_keeps_others_out_until_it_is_done),
 		T(what_was_rolled_back_was_never_there),
 		T(a_killed_writer_leaves_neither_rows_nor_gate),
 		T(who_comes_first_sets_up_and_the_others_find_it),
@@ -339,6 +420,7 @@ int main(void)
 		T(a_job_that_did_not_fit_ends_when_there_is_room),
 		T(writable_is_said_of_a_database_with_room),
 		T(the_sqlite_version_is_told),
+		T(a_commit_elsewhere_is_seen_once),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

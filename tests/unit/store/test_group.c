@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "store.h"
 
@@ -332,6 +334,7 @@ static void only_so_many_posts_are_on_their_way(void)
 		CHECK_INT(posts[i].told, 1);
 		job_done(&posts[i].job);
 	}
+	group_settle(g); /* the last was told; it may not be counted so yet */
 	CHECK_INT(post(g, &posts[0]), ERR_OK); /* there is room again */
 	await_told(1);
 	job_done(&posts[0].job);
@@ -413,6 +416,257 @@ static void a_crowd_and_posts_share_the_lead(void)
 	home_remove();
 }
 
+/* --- batches ----------------------------------------------------------------- */
+
+#define LINES 300 /* more than one turn's worth */
+
+struct lines {
+	struct job jobs[LINES];
+	struct submission subs[LINES], *list[LINES];
+};
+
+static void lines_make(struct lines *l)
+{
+	static char ids[LINES][ULID_SIZE];
+
+	ulid_run(ids, LINES);
+	for (int i = 0; i < LINES; i++) {
+		job_make(&l->jobs[i], "m:latest", false);
+		memcpy(l->jobs[i].id, ids[i], ULID_SIZE);
+		l->subs[i] =
+		    (struct submission){ .job = &l->jobs[i], .body = SPAN_LIT("{}") };
+		l->list[i] = &l->subs[i];
+	}
+}
+
+static void lines_done(struct lines *l)
+{
+	for (int i = 0; i < LINES; i++)
+		job_done(&l->jobs[i]);
+}
+
+static void a_batch_is_on_disk_as_one_when_it_returns(void)
+{
+	static struct lines l;
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	size_t at = 0;
+
+	lines_make(&l);
+	syncs_taken();
+	CHECK_INT(group_batch(g, l.list, LINES, &at, NULL), ERR_OK);
+	CHECK_INT(at, LINES);
+	CHECK_INT(syncs_taken(), 1);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), LINES);
+	CHECK_INT(ask_int(reader, "SELECT max(seq) - min(seq) + 1 FROM jobs"), LINES);
+	lines_done(&l);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static void a_batch_with_one_bad_job_leaves_nothing_and_says_which(void)
+{
+	static struct lines l;
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	size_t at = 0;
+	struct job job;
+
+	lines_make(&l);
+	memcpy(l.jobs[280].id, l.jobs[0].id, ULID_SIZE);
+	CHECK_INT(group_batch(g, l.list, LINES, &at, NULL), ERR_CONFLICT);
+	CHECK_INT(at, 280);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 0);
+	job_make(&job, "m:latest", false);
+	CHECK_INT(submit(g, &job), ERR_OK); /* and the next is served */
+	job_done(&job);
+	lines_done(&l);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static void *batch_in(void *arg)
+{
+	static struct lines l;
+	struct group *g = arg;
+	size_t at;
+
+	lines_make(&l);
+	for (int i = 0; i < 5; i++) {
+		/* the second time around its ids are there already */
+		enum err want = i == 0 ? ERR_OK : ERR_CONFLICT;
+
+		CHECK_INT(group_batch(g, l.list, LINES, &at, NULL), want);
+	}
+	lines_done(&l);
+	return NULL;
+}
+
+static void what_a_batch_undoes_is_nobody_elses(void)
+{
+	static struct crowd crowds[THREADS];
+	static struct posted posts[GROUP_POSTS_MAX];
+	struct group *g = group_fresh(&no_limits);
+	struct db *reader = db_of(DB_READER);
+	pthread_t thread;
+
+	REQUIRE(pthread_create(&thread, NULL, batch_in, g) == 0);
+	for (int i = 0; i < GROUP_POSTS_MAX; i++)
+		CHECK_INT(post(g, &posts[i]), ERR_OK);
+	run_crowd(g, crowds);
+	pthread_join(thread, NULL);
+	await_told(GROUP_POSTS_MAX);
+	for (int i = 0; i < THREADS; i++)
+		for (int k = 0; k < EACH; k++)
+			CHECK_INT(crowds[i].results[k], ERR_OK);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"),
+	          LINES + THREADS * EACH + GROUP_POSTS_MAX);
+	CHECK_INT(wrong_figures(reader), 0);
+	for (int i = 0; i < GROUP_POSTS_MAX; i++)
+		job_done(&posts[i].job);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+/* --- one key, many processes ------------------------------------------------- */
+
+#define PROCESSES 4
+#define IN_EACH 25
+
+static struct group *keyed_group;
+static int keyed_told; /* a pipe's end */
+
+/* Tell the id under the key, and whether it is ours. */
+static void *submit_keyed(void *arg)
+{
+	struct queue_key key = { .text = "the-key", .fingerprint = "f" };
+	struct submission sub = { .body = SPAN_LIT("{}"), .key = &key };
+	char told[ULID_SIZE + 1] = "?";
+	struct job job;
+
+	(void)arg;
+	job_make(&job, "m:latest", false);
+	sub.job = &job;
+	switch (group_submit(keyed_group, &sub, NULL)) {
+	case ERR_OK:
+		snprintf(told, sizeof(told), "+%s", job.id);
+		break;
+	case ERR_STALE:
+		snprintf(told, sizeof(told), "%c%s", key.same ? '=' : '!', key.first_id);
+		break;
+	default:
+		break;
+	}
+	if (write(keyed_told, told, sizeof(told)) != sizeof(told))
+		abort();
+	job_done(&job);
+	return NULL;
+}
+
+static void keyed_process(void)
+{
+	pthread_t threads[IN_EACH];
+
+	if (group_open(&conf, &no_limits, &keyed_group, NULL) != ERR_OK)
+		_exit(1);
+	for (int i = 0; i < IN_EACH; i++)
+		if (pthread_create(&threads[i], NULL, submit_keyed, NULL) != 0)
+			_exit(1);
+	for (int i = 0; i < IN_EACH; i++)
+		pthread_join(threads[i], NULL);
+	group_close(keyed_group);
+	_exit(0);
+}
+
+static void a_hundred_submissions_under_one_key_are_one_job(void)
+{
+	struct db *db = db_fresh();
+	char told[ULID_SIZE + 1], id[ULID_SIZE] = "";
+	pid_t pids[PROCESSES];
+	int ends[2], first = 0, repeated = 0;
+
+	REQUIRE(pipe(ends) == 0);
+	keyed_told = ends[1];
+	for (int i = 0; i < PROCESSES; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0)
+			keyed_process();
+	}
+	str_copy(id, sizeof(id), "");
+	for (int i = 0; i < PROCESSES * IN_EACH; i++) {
+		REQUIRE(read(ends[0], told, sizeof(told)) == sizeof(told));
+		first += told[0] == '+';
+		repeated += told[0] == '=';
+		if (!id[0])
+			str_copy(id, sizeof(id), told + 1);
+		CHECK_STR(told + 1, id);
+	}
+	for (int i = 0; i < PROCESSES; i++)
+		waitpid(pids[i], NULL, 0);
+	CHECK_INT(first, 1);
+	CHECK_INT(repeated, PROCESSES * IN_EACH - 1);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	CHECK_STR(ask_text(db, "SELECT id FROM jobs"), id);
+	close(ends[0]);
+	close(ends[1]);
+	db_gone(db);
+}
+
+static void a_removal_is_on_disk_when_it_returns(void)
+{
+	struct db *db = db_fresh();
+	char id[ULID_SIZE];
+	struct group *g;
+	struct job job;
+
+	REQUIRE(group_open(&conf, &no_limits, &g, NULL) == ERR_OK);
+	job_in(db, JOB_QUEUED, &job);
+	memcpy(id, job.id, sizeof(id));
+	job_done(&job);
+	syncs_taken();
+	CHECK_INT(group_remove(g, id, NULL), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 0);
+	CHECK_INT(group_remove(g, id, NULL), ERR_NOENT);
+	job_in(db, JOB_LOADING, &job);
+	CHECK_INT(group_remove(g, job.id, NULL), ERR_OK);
+	job_done(&job);
+	group_close(g);
+	db_gone(db);
+}
+
+static void webhooks_are_sent_again_on_disk(void)
+{
+	const struct outbox_attempt bad = { .now_ms = NOW + 1, .error = "down" };
+	struct outbox_wish wish = { .state = "dead",
+		                        .since_ms = NOW,
+		                        .until_ms = NOW + 9,
+		                        .max = 5,
+		                        .now_ms = NOW + 9 };
+	struct outbox_wish unknown = { .id = "evt_01ARZ3NDEKTSV4RRFFQ69G5FAV" };
+	struct db *db = db_fresh();
+	struct group *g;
+	struct job job;
+
+	REQUIRE(group_open(&conf, &no_limits, &g, NULL) == ERR_OK);
+	job_make_told(&job, "m:latest", 1u << JOB_QUEUED);
+	CHECK_INT(job_store(db, &job), ERR_OK);
+	CHECK_INT(outbox_dead(db, 1, &bad), ERR_OK);
+	CHECK_INT(group_again(g, &unknown, NULL), ERR_NOENT);
+	syncs_taken();
+	CHECK_INT(group_again(g, &wish, NULL), ERR_OK);
+	CHECK(syncs_taken() > 0);
+	CHECK_INT(wish.count, 1);
+	CHECK_INT(ask_int(db, "SELECT due_ms FROM webhooks WHERE state = 'pending'"),
+	          NOW + 9);
+	job_done(&job);
+	group_close(g);
+	db_gone(db);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -428,6 +682,12 @@ int main(void)
 		T(settling_waits_for_what_was_posted),
 		T(posts_over_the_limit_are_told_so),
 		T(a_crowd_and_posts_share_the_lead),
+		T(a_batch_is_on_disk_as_one_when_it_returns),
+		T(a_batch_with_one_bad_job_leaves_nothing_and_says_which),
+		T(what_a_batch_undoes_is_nobody_elses),
+		T(a_hundred_submissions_under_one_key_are_one_job),
+		T(a_removal_is_on_disk_when_it_returns),
+		T(webhooks_are_sent_again_on_disk),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

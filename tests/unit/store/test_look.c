@@ -104,62 +104,6 @@ static void a_waiting_job_tells_when_the_target_is_away(void)
 	db_gone(db);
 }
 
-static int64_t position_of(struct db *db, int64_t seq)
-{
-	char question[64], id[ULID_SIZE];
-	int64_t position;
-	struct job seen;
-
-	snprintf(question, sizeof(question), "SELECT id FROM jobs WHERE seq = %lld",
-	         (long long)seq);
-	str_copy(id, sizeof(id), ask_text(db, question));
-	if (look_job(db, id, 0, &seen) != ERR_OK)
-		abort();
-	position = seen.position;
-	job_done(&seen);
-	return position;
-}
-
-static void positions_follow_the_drain(void)
-{
-	static char key[] = "loaded:latest";
-	const struct status status = { .loaded_key = key };
-	struct db *db = db_fresh();
-
-	job_put(db, "a:latest", false);      /* 1 */
-	job_put(db, "loaded:latest", false); /* 2 */
-	job_put(db, "b:latest", true);       /* 3 */
-	job_put(db, "a:latest", false);      /* 4 */
-	job_put(db, "loaded:latest", true);  /* 5 */
-	job_put(db, "loaded:latest", false); /* 6 */
-	job_put(db, "c:latest", false);      /* 7 */
-	CHECK_INT(status_write(db, &status, NULL), ERR_OK);
-	CHECK_INT(position_of(db, 5), 1);
-	CHECK_INT(position_of(db, 3), 2);
-	CHECK_INT(position_of(db, 2), 3);
-	CHECK_INT(position_of(db, 6), 4);
-	CHECK_INT(position_of(db, 1), 5);
-	CHECK_INT(position_of(db, 4), 6);
-	CHECK_INT(position_of(db, 7), 7);
-	shell(db, "UPDATE jobs SET held_until_ms = 1 WHERE seq = 1");
-	CHECK_INT(position_of(db, 1), 0);
-	db_gone(db);
-}
-
-static void a_position_is_told_up_to_the_limit(void)
-{
-	struct db *db = db_fresh();
-
-	for (int i = 0; i <= LIMIT_POSITION; i++)
-		job_put(db, "a:latest", false);
-	CHECK_INT(position_of(db, LIMIT_POSITION), LIMIT_POSITION);
-	CHECK_INT(position_of(db, LIMIT_POSITION + 1), 0);
-	shell(db, "UPDATE jobs SET load_key = 'k' || seq || ':latest'");
-	CHECK_INT(position_of(db, LIMIT_POSITION), LIMIT_POSITION);
-	CHECK_INT(position_of(db, LIMIT_POSITION + 1), 0);
-	db_gone(db);
-}
-
 /* Read all pages; the seqs in order as "5,4,3", pages divided by '|'. */
 static const char *pages(struct db *db, struct look_filter f)
 {
@@ -248,60 +192,6 @@ static void pages_of_a_model_take_any_spelling_and_load(void)
 	db_gone(db);
 }
 
-static void a_deep_queue_is_paged_without_sorting_it(void)
-{
-	struct db *db = db_fresh();
-	const struct look_filter f = { .state = JOB_QUEUED, .limit = 3 };
-	struct job done, *jobs = NULL;
-	char next[ULID_SIZE];
-	size_t count = 0;
-
-	for (int i = 0; i < 4; i++)
-		job_put(db, "m:latest", false);
-	job_in(db, JOB_DONE, &done);
-	/* Say it is deep: the tally decides how the page is looked for. */
-	shell(db, "UPDATE tallies SET count = 1000000 WHERE state = 'queued'");
-	REQUIRE(look_jobs(db, &f, &jobs, &count, next) == ERR_OK);
-	REQUIRE(count == 3);
-	CHECK_INT(jobs[0].seq, 4);
-	CHECK_STR(next, jobs[2].id);
-	for (size_t i = 0; i < count; i++)
-		job_done(&jobs[i]);
-	free(jobs);
-	job_done(&done);
-	db_gone(db);
-}
-
-/* Newer jobs of another model, as many as one page looks at, and one more. */
-static void a_rare_model_takes_more_than_one_page(void)
-{
-	struct db *db = db_fresh();
-	const struct look_filter f = { .any_state = true, .model = "rare", .limit = 5 };
-	char fill[512];
-
-	job_put(db, "rare:latest", false);
-	job_put(db, "m:latest", false);
-	snprintf(
-	    fill, sizeof(fill),
-	    "WITH RECURSIVE n(i) AS (VALUES (3) UNION ALL SELECT i + 1 FROM n"
-	    " WHERE i < %d) INSERT INTO jobs (seq, id, state, attended, endpoint, "
-	    "model,"
-	    " load_key, attempts, interruptions, event_seq, cancel_requested, "
-	    "created_ms,"
-	    " queued_ms, artifact_mode, webhook_events) SELECT i,"
-	    " printf('7%%025d', i), 'queued', 0, '', '', 'm:latest', 0, 0, 1, 0, 1, 1,"
-	    " 'auto', 0 FROM n",
-	    LIMIT_LIST_SCAN + 1);
-	REQUIRE(shell(db, fill) == SQLITE_OK);
-	/* The page looks at exactly the limit: at 2, and not yet at the rare 1. */
-	CHECK_STR(pages(db, f), "|1");
-	shell(db, "DELETE FROM jobs WHERE seq = 2");
-	CHECK_STR(pages(db, f), "1|"); /* at the limit there may be more */
-	shell(db, "DELETE FROM jobs WHERE seq = 3");
-	CHECK_STR(pages(db, f), "1");
-	db_gone(db);
-}
-
 static void the_queue_is_told_from_tallies(void)
 {
 	struct db *db = db_fresh();
@@ -377,23 +267,131 @@ static void no_more_load_keys_are_listed_than_the_limit(void)
 	db_gone(db);
 }
 
+static void a_batch_is_found_by_its_first_and_last_id(void)
+{
+	struct db *db = db_fresh();
+	char ids[6][ULID_SIZE], text[128];
+	struct job *page, job;
+	size_t count = 0;
+
+	ulid_run(ids, 6);
+	for (int i = 0; i < 6; i++) {
+		job_make(&job, "m:latest", false);
+		memcpy(job.id, ids[i], ULID_SIZE);
+		CHECK_INT(job_store(db, &job), ERR_OK);
+		job_done(&job);
+	}
+	/* the last is not of it, the fourth has gone, its seq serves another */
+	snprintf(text, sizeof(text), "DELETE FROM jobs WHERE id = '%s'", ids[3]);
+	CHECK_INT(shell(db, text), SQLITE_OK);
+	job_put(db, "m:latest", false);
+	REQUIRE(look_batch(db, ids[0], ids[4], "", 3, &page, &count) == ERR_OK);
+	CHECK_INT(count, 3);
+	for (size_t i = 0; i < count; i++) {
+		CHECK_STR(page[i].id, ids[i]);
+		CHECK_INT(page[i].position, i + 1);
+		job_done(&page[i]);
+	}
+	free(page);
+	REQUIRE(look_batch(db, ids[0], ids[4], ids[2], 3, &page, &count) == ERR_OK);
+	REQUIRE(count == 1);
+	CHECK_STR(page[0].id, ids[4]);
+	job_done(&page[0]);
+	free(page);
+	REQUIRE(look_batch(db, ids[0], ids[4], ids[4], 3, &page, &count) == ERR_OK);
+	CHECK_INT(count, 0);
+	free(page);
+	db_gone(db);
+}
+
+/* --- how far a job has come ------------------------------------------------ */
+
+static void a_step_is_the_latest_event_and_the_state(void)
+{
+	struct db *db = db_fresh();
+	struct look_step step;
+	struct job job;
+
+	job_in(db, JOB_WORKING, &job);
+	REQUIRE(look_step(db, job.id, &step) == ERR_OK);
+	CHECK_INT(step.event_seq, 3);
+	CHECK_INT(step.state, JOB_WORKING);
+	CHECK_INT(look_step(db, "01ARZ3NDEKTSV4RRFFQ69G5FAV", &step), ERR_NOENT);
+	shell(db, "DELETE FROM jobs");
+	CHECK_INT(look_step(db, job.id, &step), ERR_DENIED);
+	CHECK_INT(step.event_seq, 3); /* untouched */
+	job_done(&job);
+	db_gone(db);
+}
+
+static void moves_are_told_in_order_behind_the_one_known(void)
+{
+	static const enum job_state states[] = { JOB_QUEUED, JOB_LOADING, JOB_WORKING,
+		                                     JOB_FAILED };
+	struct db *db = db_fresh();
+	struct look_event events[8];
+	struct job job;
+	size_t n;
+
+	job_in(db, JOB_WORKING, &job);
+	CHECK_INT(queue_failed(db, &job, REASON_TIMEOUT, "over", true, NULL, NOW + 99,
+	                       NULL),
+	          ERR_OK);
+	REQUIRE(look_events(db, job.id, 0, events, ARRAY_LEN(events), &n) == ERR_OK);
+	REQUIRE(n == 4);
+	for (size_t i = 0; i < n; i++) {
+		CHECK_INT(events[i].seq, i + 1);
+		CHECK_INT(events[i].state, states[i]);
+		CHECK_INT(events[i].reason, i == 3 ? REASON_TIMEOUT : REASON_NONE);
+	}
+	CHECK_INT(events[0].at_ms, NOW);
+	CHECK_INT(events[3].at_ms, NOW + 99);
+	REQUIRE(look_events(db, job.id, 2, events, ARRAY_LEN(events), &n) == ERR_OK);
+	REQUIRE(n == 2);
+	CHECK_INT(events[0].seq, 3);
+	REQUIRE(look_events(db, job.id, 1, events, 2, &n) == ERR_OK);
+	REQUIRE(n == 2);
+	CHECK_INT(events[1].seq, 3);
+	job_done(&job);
+	db_gone(db);
+}
+
+static void no_further_move_differs_from_no_such_job(void)
+{
+	struct db *db = db_fresh();
+	struct look_event event;
+	struct job job;
+	size_t n = 7;
+
+	job_in(db, JOB_DONE, &job);
+	CHECK_INT(look_events(db, job.id, 4, &event, 1, &n), ERR_OK);
+	CHECK_INT(n, 0);
+	CHECK_INT(look_events(db, job.id, INT64_MAX, &event, 1, &n), ERR_OK);
+	CHECK_INT(look_events(db, "01ARZ3NDEKTSV4RRFFQ69G5FAV", 0, &event, 1, &n),
+	          ERR_NOENT);
+	shell(db, "DELETE FROM jobs");
+	CHECK_INT(look_events(db, job.id, 0, &event, 1, &n), ERR_DENIED);
+	job_done(&job);
+	db_gone(db);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
 		T(an_unknown_id_and_a_retired_one_differ),
+		T(a_batch_is_found_by_its_first_and_last_id),
 		T(every_field_survives_the_file),
 		T(a_done_job_shows_its_artifact_up_to_the_limit),
 		T(a_waiting_job_tells_when_the_target_is_away),
-		T(positions_follow_the_drain),
-		T(a_position_is_told_up_to_the_limit),
 		T(pages_come_newest_first),
 		T(pages_of_one_state_hold_that_state),
 		T(pages_of_a_model_take_any_spelling_and_load),
-		T(a_deep_queue_is_paged_without_sorting_it),
-		T(a_rare_model_takes_more_than_one_page),
 		T(the_queue_is_told_from_tallies),
 		T(an_empty_queue_is_empty),
 		T(no_more_load_keys_are_listed_than_the_limit),
+		T(a_step_is_the_latest_event_and_the_state),
+		T(moves_are_told_in_order_behind_the_one_known),
+		T(no_further_move_differs_from_no_such_job),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -7,7 +7,9 @@
 #include "store/queue.h"
 
 #include "core/limits.h"
+#include "store/remove.h"
 #include "store.h"
+#include "store/pace.h"
 
 /* --- entering -------------------------------------------------------------- */
 
@@ -48,6 +50,266 @@ static void an_empty_body_is_a_body(void)
 	CHECK_STR(in.body, "");
 	free(in.body);
 	job_done(&claimed);
+	job_done(&job);
+	db_gone(db);
+}
+
+/* --- keys ------------------------------------------------------------------- */
+
+/* Submit one job under the key, in a transaction of its own. */
+static enum err submit_keyed(struct db *db, struct queue_key *key,
+                             const struct queue_limits *limits, char id[ULID_SIZE])
+{
+	struct submission sub = { .body = SPAN_LIT("{}"), .key = key };
+	struct submission *const subs[] = { &sub };
+	struct job job;
+
+	job_make(&job, "m:latest", false);
+	memcpy(id, job.id, ULID_SIZE);
+	sub.job = &job;
+	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK);
+	CHECK_INT(db_finish(db, queue_submit(db, subs, 1, limits, NULL), NULL), ERR_OK);
+	job_done(&job);
+	return sub.result;
+}
+
+static void a_key_that_came_before_stores_nothing_and_tells_whose_it_is(void)
+{
+	const struct queue_limits one = { .max_queue = 1, .max_jobs = 1 };
+	struct queue_key key = { .text = "k", .fingerprint = "f" };
+	struct queue_key other = { .text = "k", .fingerprint = "g" };
+	struct queue_key next = { .text = "K", .fingerprint = "f" };
+	struct db *db = db_fresh();
+	char id[ULID_SIZE], unused[ULID_SIZE];
+
+	CHECK_INT(submit_keyed(db, &key, &one, id), ERR_OK);
+	/* though the queue is full: nothing is to be stored */
+	CHECK_INT(submit_keyed(db, &key, &one, unused), ERR_STALE);
+	CHECK(key.same);
+	CHECK_STR(key.first_id, id);
+	CHECK_STR(key.last_id, id);
+	CHECK_INT(submit_keyed(db, &other, &one, unused), ERR_STALE);
+	CHECK(!other.same);
+	CHECK_STR(other.first_id, id);
+	CHECK_INT(submit_keyed(db, &next, &one, unused), ERR_LIMIT); /* another key */
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM inputs"), 1);
+	CHECK_INT(wrong_figures(db), 0);
+	db_gone(db);
+}
+
+static void a_key_is_forgotten_with_its_job(void)
+{
+	struct queue_key key = { .text = "k", .fingerprint = "f" };
+	struct db *db = db_fresh();
+	char id[ULID_SIZE];
+
+	CHECK_INT(submit_keyed(db, &key, &no_limits, id), ERR_OK);
+	CHECK_INT(shell(db, "DELETE FROM jobs"), SQLITE_OK);
+	key.fingerprint = "g";
+	CHECK_INT(submit_keyed(db, &key, &no_limits, id), ERR_OK);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	db_gone(db);
+}
+
+static void the_same_key_twice_in_one_transaction_is_one_job(void)
+{
+	struct queue_key keys[3] = { { .text = "k", .fingerprint = "f" },
+		                         { .text = "k", .fingerprint = "f" },
+		                         { .text = "k2", .fingerprint = "f" } };
+	struct db *db = db_fresh();
+	struct submission subs[3], *list[3];
+	struct job jobs[3];
+
+	for (int i = 0; i < 3; i++) {
+		job_make(&jobs[i], "m:latest", false);
+		subs[i] = (struct submission){ .job = &jobs[i],
+			                           .body = SPAN_LIT("{}"),
+			                           .key = &keys[i] };
+		list[i] = &subs[i];
+	}
+	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK);
+	CHECK_INT(db_finish(db, queue_submit(db, list, 3, &no_limits, NULL), NULL),
+	          ERR_OK);
+	CHECK_INT(subs[0].result, ERR_OK);
+	CHECK_INT(subs[1].result, ERR_STALE);
+	CHECK_STR(keys[1].first_id, jobs[0].id);
+	CHECK_INT(subs[2].result, ERR_OK); /* the others go in */
+	CHECK_INT(jobs[2].position, 2);
+	for (int i = 0; i < 3; i++)
+		job_done(&jobs[i]);
+	db_gone(db);
+}
+
+/* --- batches ----------------------------------------------------------------- */
+
+#define BATCH 5
+
+struct batch {
+	struct job jobs[BATCH];
+	struct submission subs[BATCH], *list[BATCH];
+	size_t at;
+};
+
+static void batch_make(struct batch *b, struct queue_key *key)
+{
+	for (int i = 0; i < BATCH; i++) {
+		job_make(&b->jobs[i], i % 2 ? "b:latest" : "a:latest", false);
+		b->subs[i] =
+		    (struct submission){ .job = &b->jobs[i], .body = SPAN_LIT("{}") };
+		b->list[i] = &b->subs[i];
+	}
+	b->subs[0].key = key;
+	if (key)
+		key->last = b->jobs[BATCH - 1].id;
+}
+
+static enum err batch_store(struct db *db, struct batch *b,
+                            const struct queue_limits *limits)
+{
+	enum err e = db_begin(db, DB_SYNC_FULL, NULL);
+
+	b->at = 99;
+	if (e == ERR_OK)
+		e = db_finish(
+		    db, queue_submit_all(db, b->list, BATCH, limits, &b->at, NULL), NULL);
+	return e;
+}
+
+static void batch_forget(struct batch *b)
+{
+	for (int i = 0; i < BATCH; i++)
+		job_done(&b->jobs[i]);
+}
+
+static void a_batch_is_in_the_line_in_its_order(void)
+{
+	struct db *db = db_fresh();
+	struct batch b;
+
+	job_put(db, "m:latest", false);
+	batch_make(&b, NULL);
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_OK);
+	CHECK_INT(b.at, BATCH);
+	for (int i = 0; i < BATCH; i++) {
+		CHECK_INT(b.subs[i].result, ERR_OK);
+		CHECK_INT(b.jobs[i].seq, 2 + i);
+		CHECK_INT(b.jobs[i].position, 2 + i);
+	}
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM inputs"), 1 + BATCH);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM events"), 1 + BATCH);
+	CHECK_INT(wrong_figures(db), 0);
+	batch_forget(&b);
+	db_gone(db);
+}
+
+static void one_that_does_not_go_in_keeps_its_whole_batch_out(void)
+{
+	struct db *db = db_fresh();
+	struct batch b;
+
+	batch_make(&b, NULL);
+	memcpy(b.jobs[3].id, b.jobs[1].id, ULID_SIZE);
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_CONFLICT);
+	CHECK_INT(b.at, 3);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 0);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM inputs"), 0);
+	CHECK_INT(wrong_figures(db), 0);
+	batch_forget(&b);
+	db_gone(db);
+}
+
+static void a_disk_that_fills_within_a_batch_keeps_all_of_it_out(void)
+{
+	static char large[6000]; /* the third does not fit any more */
+	struct db *db = db_fresh();
+	char pragma[64];
+	struct batch b;
+
+	batch_make(&b, NULL);
+	for (int i = 0; i < BATCH; i++)
+		b.subs[i].body = (struct span){ large, sizeof(large) };
+	snprintf(pragma, sizeof(pragma), "PRAGMA max_page_count = %lld",
+	         (long long)ask_int(db, "PRAGMA page_count") + 5);
+	shell(db, pragma);
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_FULL);
+	CHECK_INT(b.at, BATCH); /* it is nobody's fault */
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 0);
+	CHECK_INT(wrong_figures(db), 0);
+	shell(db, "PRAGMA max_page_count = 1000000");
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_OK);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), BATCH);
+	batch_forget(&b);
+	db_gone(db);
+}
+
+static void a_batch_goes_in_if_there_is_room_for_all_of_it(void)
+{
+	struct queue_limits limits = { .max_queue = 0, .max_jobs = BATCH };
+	struct db *db = db_fresh();
+	struct batch b;
+
+	job_put(db, "m:latest", false);
+	batch_make(&b, NULL);
+	CHECK_INT(batch_store(db, &b, &limits), ERR_LIMIT);
+	CHECK_INT(b.at, 0);
+	CHECK_INT(b.subs[0].room_ms, 0); /* nothing ever ran */
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	limits.max_jobs++;
+	CHECK_INT(batch_store(db, &b, &limits), ERR_OK);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1 + BATCH);
+	batch_forget(&b);
+	db_gone(db);
+}
+
+static void a_key_covers_its_whole_batch(void)
+{
+	struct queue_key key = { .text = "k", .fingerprint = "f" };
+	struct queue_key again = { .text = "k", .fingerprint = "f" };
+	const struct queue_limits none = { 0, 0 };
+	struct db *db = db_fresh();
+	struct batch b, repeated;
+
+	batch_make(&b, &key);
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_OK);
+	CHECK_STR(ask_text(db, "SELECT batch_last FROM jobs WHERE idempotency_key = 'k'"),
+	          b.jobs[BATCH - 1].id);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs WHERE fingerprint IS NULL"),
+	          BATCH - 1);
+	batch_make(&repeated, &again);
+	CHECK_INT(batch_store(db, &repeated, &none), ERR_STALE);
+	CHECK_INT(repeated.at, 0);
+	CHECK(again.same);
+	CHECK_STR(again.first_id, b.jobs[0].id);
+	CHECK_STR(again.last_id, b.jobs[BATCH - 1].id);
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), BATCH);
+	batch_forget(&b);
+	batch_forget(&repeated);
+	db_gone(db);
+}
+
+/* --- webhooks and limits ----------------------------------------------------- */
+
+static void a_full_queue_tells_how_fast_it_empties(void)
+{
+	const struct pace run = { .load_ms = 0, .run_ms = 4000, .tokens_per_s = 1 };
+	const struct queue_limits one = { .max_queue = 1, .max_jobs = 1 };
+	struct submission sub = { .body = SPAN_LIT("{}") };
+	struct submission *const subs[] = { &sub };
+	struct db *db = db_fresh();
+	int64_t known = 0;
+	struct job job;
+
+	job_put(db, "m:latest", false);
+	job_make(&job, "m:latest", false);
+	sub.job = &job;
+	CHECK_INT(db_begin(db, DB_SYNC_FULL, NULL), ERR_OK);
+	CHECK_INT(pace_record(db, "m:latest", &run, NOW, NULL), ERR_OK);
+	CHECK_INT(db_finish(db, queue_submit(db, subs, 1, &one, NULL), NULL), ERR_OK);
+	CHECK_INT(sub.result, ERR_LIMIT);
+	CHECK_INT(pace_drain_ms(db, &known), ERR_OK);
+	CHECK(known > 0);
+	CHECK_INT(sub.room_ms, known);
 	job_done(&job);
 	db_gone(db);
 }
@@ -804,11 +1066,11 @@ static void pruning_takes_the_old_and_leaves_what_is_owed(void)
 	CHECK_INT(job_claim(db, 6, &job), ERR_OK);
 	CHECK_INT(queue_working(db, &job, NOW, NULL), ERR_OK);
 	CHECK_INT(queue_done(db, &job, &none, NOW + 20, NULL), ERR_OK);
-	CHECK_INT(queue_prune(db, NOW + 30, 10, &count, NULL), ERR_OK);
+	CHECK_INT(remove_old(db, NOW + 30, 10, &count, NULL), ERR_OK);
 	CHECK_INT(count, 0); /* the edge: finished at that time is not older */
-	CHECK_INT(queue_prune(db, NOW + 31, 3, &count, NULL), ERR_OK);
+	CHECK_INT(remove_old(db, NOW + 31, 3, &count, NULL), ERR_OK);
 	CHECK_INT(count, 3);
-	CHECK_INT(queue_prune(db, NOW + 31, 3, &count, NULL), ERR_OK);
+	CHECK_INT(remove_old(db, NOW + 31, 3, &count, NULL), ERR_OK);
 	CHECK_INT(count, 1);
 	CHECK_STR(
 	    ask_text(db,
@@ -818,7 +1080,7 @@ static void pruning_takes_the_old_and_leaves_what_is_owed(void)
 	CHECK_INT(ask_int(db, "SELECT count(*) FROM retired"), 4);
 	CHECK_INT(wrong_figures(db), 0);
 	shell(db, "UPDATE webhooks SET state = 'dead', due_ms = NULL");
-	CHECK_INT(queue_prune(db, NOW + 31, 3, &count, NULL), ERR_OK);
+	CHECK_INT(remove_old(db, NOW + 31, 3, &count, NULL), ERR_OK);
 	CHECK_INT(count, 1); /* given up: no longer owed */
 	CHECK_INT(wrong_figures(db), 0);
 	job_done(&job);
@@ -936,7 +1198,7 @@ static void act(struct db *db, struct job *running, int64_t now_ms)
 		break;
 	default:
 		if (rng(2)) {
-			CHECK_INT(queue_prune(db, now_ms, 3, &ignored, NULL), ERR_OK);
+			CHECK_INT(remove_old(db, now_ms, 3, &ignored, NULL), ERR_OK);
 		} else if (running->state == JOB_STATE_COUNT) {
 			CHECK_INT(queue_recover(db, now_ms, &ignored, NULL), ERR_OK);
 		} else {
@@ -1000,6 +1262,15 @@ int main(void)
 	static const struct t_case cases[] = {
 		T(a_submission_is_a_job_a_body_and_an_event),
 		T(an_empty_body_is_a_body),
+		T(a_key_that_came_before_stores_nothing_and_tells_whose_it_is),
+		T(a_key_is_forgotten_with_its_job),
+		T(the_same_key_twice_in_one_transaction_is_one_job),
+		T(a_batch_is_in_the_line_in_its_order),
+		T(one_that_does_not_go_in_keeps_its_whole_batch_out),
+		T(a_disk_that_fills_within_a_batch_keeps_all_of_it_out),
+		T(a_batch_goes_in_if_there_is_room_for_all_of_it),
+		T(a_key_covers_its_whole_batch),
+		T(a_full_queue_tells_how_fast_it_empties),
 		T(a_told_submission_owes_its_webhook),
 		T(each_class_has_its_limit_and_its_place),
 		T(limits_hold_within_one_batch_and_refuse_only_what_is_over),

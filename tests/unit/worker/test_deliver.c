@@ -1,5 +1,5 @@
 /*
- * test_deliver.c - signatures, schedules, and deliveries to a receiver.
+ * test_deliver.c - schedules, and deliveries to a receiver.
  */
 #include <config.h>
 
@@ -7,48 +7,11 @@
 
 #include "world.h"
 
+#include "core/limits.h"
+#include "store/ledger.h"
 #include "store/outbox.h"
 
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-/* --- signing --------------------------------------------------------------- */
-
-static const char *signature(const char *secrets, enum err want)
-{
-	static struct buf out;
-
-	buf_done(&out);
-	buf_init(&out, 1024);
-	CHECK_INT(deliver_sign(secrets, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330,
-	                       SPAN_LIT("{\"test\": 2432232314}"), &out),
-	          want);
-	return out.len ? buf_str(&out) : "";
-}
-
-#define VECTOR "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-
-static void the_specs_own_vector_is_signed_as_it_says(void)
-{
-	CHECK_STR(signature(SECRET, ERR_OK), VECTOR);
-}
-
-static void while_rotating_every_secret_signs(void)
-{
-	const char *both =
-	    signature(SECRET "  whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", ERR_OK);
-
-	CHECK(strncmp(both, VECTOR " v1,", sizeof(VECTOR " v1,") - 1) == 0);
-	CHECK_INT(strlen(both), 2 * (sizeof(VECTOR) - 1) + 1);
-}
-
-static void a_secret_of_another_form_signs_nothing(void)
-{
-	CHECK_STR(signature("", ERR_INVAL), "");
-	CHECK_STR(signature("whsec_", ERR_INVAL), "");
-	CHECK_STR(signature("secret", ERR_INVAL), "");
-	CHECK_STR(signature("whsec_***", ERR_INVAL), "");
-	CHECK_STR(signature(SECRET " whsec_*", ERR_INVAL), "");
-}
 
 /* --- the schedule ---------------------------------------------------------- */
 
@@ -99,16 +62,30 @@ static void retry_after_puts_off_but_never_hastens(void)
 	CHECK_INT(judged(503, 3600000, 2).end, DELIVER_DEAD);
 }
 
-static void receivers_are_told_apart_by_host_and_port(void)
+static void a_time_the_receiver_named_is_known_as_such(void)
 {
-	char host[16];
+	CHECK(judged(503, 3600000, 0).told);
+	CHECK(judged(429, 1, 0).told);
+	CHECK(!judged(503, -1, 0).told);
+	CHECK(!judged(503, 0, 0).told);
+	CHECK(!judged(503, 3600000, 2).told); /* dead */
+	CHECK(!judged(410, 3600000, 0).told);
+	CHECK(!judged(200, 3600000, 0).told);
+}
 
-	deliver_host("https://Ex.org:8443/a?b", host, sizeof(host));
-	CHECK_STR(host, "ex.org:8443");
-	deliver_host("http://[::1]?x", host, sizeof(host));
-	CHECK_STR(host, "[::1]");
-	deliver_host("http://0123456789abcdefghi/", host, sizeof(host));
-	CHECK_STR(host, "0123456789abcde");
+static void what_went_wrong_is_told_in_readable_text(void)
+{
+	struct deliver_verdict v;
+	char why[400];
+
+	deliver_judge(0, "odd \x1b\xff", -1, 0, &schedule, MIDDLE, &v);
+	CHECK_STR(v.error, "odd \xef\xbf\xbd\xef\xbf\xbd");
+	deliver_judge(0, NULL, -1, 0, &schedule, MIDDLE, &v);
+	CHECK_STR(v.error, "no answer");
+	memset(why, 'w', sizeof(why) - 1);
+	why[sizeof(why) - 1] = '\0';
+	deliver_judge(0, why, -1, 0, &schedule, MIDDLE, &v);
+	CHECK_INT(strlen(v.error), sizeof(v.error) - 1);
 }
 
 /* --- deliveries ------------------------------------------------------------ */
@@ -120,15 +97,35 @@ struct post {
 	char id[ULID_SIZE];
 };
 
-/* A job that owes its first webhook to the world's target. */
-static bool post_begin(struct post *p, const char *extra)
+/* A job of this id that owes its first webhook to `url`. */
+static void owe(struct post *p, const char *id, const char *url)
 {
 	struct errtext why;
 	struct job job;
 	struct submission sub = { .job = &job, .body = SPAN_LIT("{}") };
 	struct submission *subs[] = { &sub };
-	struct queue_limits limits = { 10, 10 };
+	struct queue_limits limits = { 100, 100 };
 	char event[] = "{\"type\":\"job.queued\"}";
+
+	job_init(&job);
+	str_copy(job.id, sizeof(job.id), id);
+	job.endpoint = strdup("/api/chat");
+	job.model = strdup("m");
+	job.load_key = strdup("m");
+	job.created_ms = job.queued_ms = clock_wall_ms();
+	job.event_seq = 1;
+	job.webhook_url = strdup(url);
+	job.webhook_events = JOB_EVENTS_ALL;
+	sub.event_json = event;
+	CHECK(db_begin(p->w.db, DB_SYNC_NORMAL, &why) == ERR_OK);
+	CHECK(queue_submit(p->w.db, subs, 1, &limits, &why) == ERR_OK);
+	CHECK(db_commit(p->w.db, &why) == ERR_OK);
+	job_done(&job);
+}
+
+static bool post_begin_empty(struct post *p, const char *extra)
+{
+	struct errtext why;
 
 	*p = (struct post){ .id = "" };
 	if (!world_begin(&p->w, extra))
@@ -137,21 +134,16 @@ static bool post_begin(struct post *p, const char *extra)
 	CHECK(guard_new("loopback", "http://127.0.0.1:1", &p->guard, &why) == ERR_OK);
 	CHECK(deliver_new(p->w.loop, p->w.db, &p->w.conf, p->guard, &p->deliver) ==
 	      ERR_OK);
-	job_init(&job);
+	return !t_failed;
+}
+
+/* A job owes its first webhook to the world's target. */
+static bool post_begin(struct post *p, const char *extra)
+{
+	if (!post_begin_empty(p, extra))
+		return false;
 	ulid_new(p->id);
-	str_copy(job.id, sizeof(job.id), p->id);
-	job.endpoint = strdup("/api/chat");
-	job.model = strdup("m");
-	job.load_key = strdup("m");
-	job.created_ms = job.queued_ms = clock_wall_ms();
-	job.event_seq = 1;
-	job.webhook_url = strdup(p->w.conf.ollama_url);
-	job.webhook_events = JOB_EVENTS_ALL;
-	sub.event_json = event;
-	CHECK(db_begin(p->w.db, DB_SYNC_NORMAL, &why) == ERR_OK);
-	CHECK(queue_submit(p->w.db, subs, 1, &limits, &why) == ERR_OK);
-	CHECK(db_commit(p->w.db, &why) == ERR_OK);
-	job_done(&job);
+	owe(p, p->id, p->w.conf.ollama_url);
 	return !t_failed;
 }
 
@@ -230,6 +222,140 @@ static void an_answer_without_end_is_judged_by_its_status(void)
 	post_end(&p);
 }
 
+/* Time as told; a turn takes a millisecond of it, for transfers have timers. */
+static int64_t told_mono_ms;
+
+static void turn(struct post *p)
+{
+	clock_fake(told_mono_ms, told_mono_ms, told_mono_ms);
+	told_mono_ms++;
+	deliver_look(p->deliver);
+	deliver_step(p->deliver);
+	CHECK(loop_turn(p->w.loop, 5, NULL) == ERR_OK);
+}
+
+/* The receiver has so many, and within some turns gets no more. */
+static bool has_just(struct post *p, int posts)
+{
+	for (int turns = 0; p->w.posts < posts && turns < 500; turns++)
+		turn(p);
+	for (int turns = 0; turns < 20; turns++)
+		turn(p);
+	return p->w.posts == posts;
+}
+
+static void owe_many(struct post *p, const char *url, int count)
+{
+	char id[ULID_SIZE];
+
+	for (int i = 0; i < count; i++) {
+		ulid_new(id);
+		owe(p, id, url);
+	}
+}
+
+/* The world's target under another name. */
+static const char *spelled(const struct post *p, const char *host)
+{
+	static char url[64];
+
+	snprintf(url, sizeof(url), "http://%s%s", host,
+	         strrchr(p->w.conf.ollama_url, ':'));
+	return url;
+}
+
+static void one_receiver_gets_no_more_than_its_share_at_once(void)
+{
+	struct post p;
+
+	REQUIRE(post_begin_empty(&p, NULL));
+	owe_many(&p, p.w.conf.ollama_url, LIMIT_WEBHOOK_PER_HOST + 2);
+	owe_many(&p, spelled(&p, "127.1"), 1);
+	told_mono_ms = clock_wall_ms();
+	CHECK(has_just(&p, LIMIT_WEBHOOK_PER_HOST + 1)); /* it is silent */
+	clock_real();
+	post_end(&p);
+}
+
+static void receivers_that_keep_silent_make_room_for_others(void)
+{
+	static const char *const hosts[] = {
+		"127.0.0.1", "127.0.1",  "127.1",      "0x7f.1",     "0x7f.0.1",
+		"0177.1",    "0177.0.1", "0177.0.0.1", "2130706433", "0x7f000001",
+	};
+	struct post p;
+	int64_t began_ms;
+
+	REQUIRE(post_begin_empty(&p, NULL));
+	for (size_t i = 0; i < ARRAY_LEN(hosts); i++)
+		owe_many(&p, spelled(&p, hosts[i]), 1);
+	began_ms = told_mono_ms = clock_wall_ms();
+	CHECK(has_just(&p, LIMIT_WEBHOOK_FRESH));
+	CHECK(told_mono_ms < began_ms + LIMIT_WEBHOOK_SLOW_MS);
+	told_mono_ms = began_ms + LIMIT_WEBHOOK_SLOW_MS;
+	CHECK(has_just(&p, ARRAY_LEN(hosts)));
+	clock_real();
+	post_end(&p);
+}
+
+static void all_receivers_together_get_no_more_than_there_is_room_for(void)
+{
+	struct post p;
+	int64_t began_ms;
+
+	REQUIRE(post_begin_empty(&p, NULL));
+	for (int zeros = 1; zeros <= LIMIT_WEBHOOK_FLIGHTS / 2 + 1; zeros++) {
+		char host[64];
+
+		snprintf(host, sizeof(host), "0x%0*d7f.1", zeros, 0);
+		owe_many(&p, spelled(&p, host), LIMIT_WEBHOOK_PER_HOST);
+	}
+	began_ms = clock_wall_ms();
+	for (int n = 1; n * LIMIT_WEBHOOK_FRESH <= LIMIT_WEBHOOK_FLIGHTS; n++) {
+		told_mono_ms = began_ms + n * LIMIT_WEBHOOK_SLOW_MS;
+		CHECK(has_just(&p, n * LIMIT_WEBHOOK_FRESH));
+	}
+	told_mono_ms += LIMIT_WEBHOOK_SLOW_MS;
+	CHECK(has_just(&p, LIMIT_WEBHOOK_FLIGHTS));
+	clock_real();
+	post_end(&p);
+}
+
+static void a_success_wakes_what_waits_for_the_receiver(void)
+{
+	static const struct outbox_attempt bad = { .now_ms = 1, .error = "down" };
+	struct post p;
+	int64_t next_ms;
+
+	REQUIRE(post_begin(&p, NULL));
+	CHECK(outbox_retry(p.w.db, 1, &bad, clock_wall_ms() + 3600000) == ERR_OK);
+	owe_many(&p, p.w.conf.ollama_url, 1);
+	p.w.answer = "HTTP/1.1 204 No Content\r\n\r\n";
+	deliver_look(p.deliver);
+	WORLD_UNTIL(&p.w, settled(&p, &next_ms) && next_ms == 0 && p.w.posts == 2);
+	post_end(&p);
+}
+
+static void the_reply_is_kept_as_people_can_read_it(void)
+{
+	struct ledger_attempt *log;
+	struct post p;
+	int64_t next_ms;
+	size_t count;
+
+	REQUIRE(post_begin(&p, "FOREMAN_WEBHOOK_SCHEDULE=0,1h"));
+	p.w.answer = "HTTP/1.1 500 No\r\n\r\ngr\xc3\xbc\xc3\x9f dich\x1b\xff";
+	deliver_look(p.deliver);
+	WORLD_UNTIL(&p.w, settled(&p, &next_ms));
+	REQUIRE(ledger_log(p.w.db, 1, &log, &count) == ERR_OK);
+	REQUIRE(count == 1);
+	CHECK_INT(log[0].status, 500);
+	CHECK_STR(log[0].error, "status 500");
+	CHECK_STR(log[0].reply, "gr\xc3\xbc\xc3\x9f dich\xef\xbf\xbd\xef\xbf\xbd");
+	ledger_log_done(log, count);
+	post_end(&p);
+}
+
 static void one_that_leaves_begins_no_more(void)
 {
 	struct post p;
@@ -244,17 +370,20 @@ static void one_that_leaves_begins_no_more(void)
 int main(void)
 {
 	static const struct t_case cases[] = {
-		T(the_specs_own_vector_is_signed_as_it_says),
-		T(while_rotating_every_secret_signs),
-		T(a_secret_of_another_form_signs_nothing),
 		T(a_2xx_is_delivered_and_nothing_else_is),
 		T(the_schedule_is_followed_to_its_end),
 		T(gone_is_dead_at_once),
 		T(retry_after_puts_off_but_never_hastens),
-		T(receivers_are_told_apart_by_host_and_port),
+		T(a_time_the_receiver_named_is_known_as_such),
+		T(what_went_wrong_is_told_in_readable_text),
 		T(an_owed_webhook_is_posted_as_it_was_frozen),
 		T(a_failed_one_comes_again_when_the_schedule_says),
 		T(an_answer_without_end_is_judged_by_its_status),
+		T(one_receiver_gets_no_more_than_its_share_at_once),
+		T(receivers_that_keep_silent_make_room_for_others),
+		T(all_receivers_together_get_no_more_than_there_is_room_for),
+		T(a_success_wakes_what_waits_for_the_receiver),
+		T(the_reply_is_kept_as_people_can_read_it),
 		T(one_that_leaves_begins_no_more),
 	};
 

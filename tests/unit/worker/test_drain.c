@@ -5,6 +5,7 @@
 
 #include "worker/drain.h"
 
+#include "store/remove.h"
 #include "world.h"
 
 struct yard {
@@ -114,11 +115,11 @@ static void yard_end(struct yard *y)
 		REQUIRE(cond);                                                             \
 	} while (0)
 
-/* A client attaches to a job, as its owner. */
-static void attach(struct yard *y, const char *id)
+/* A client attaches to a job. */
+static void attach_as(struct yard *y, const char *id, enum frame_role role)
 {
 	struct frame hello = { .type = FRAME_HELLO, .version = FRAME_VERSION };
-	struct frame owner = { .type = FRAME_ATTACH, .role = FRAME_OWNER };
+	struct frame owner = { .type = FRAME_ATTACH, .role = role };
 	struct buf out;
 
 	str_copy(owner.id, sizeof(owner.id), id);
@@ -128,6 +129,29 @@ static void attach(struct yard *y, const char *id)
 	CHECK(fd_connect_unix(y->w.relay_path, true, &y->fd) == ERR_OK);
 	CHECK(fd_write_all(y->fd, out.p, out.len, 1000) == ERR_OK);
 	buf_done(&out);
+}
+
+static void attach(struct yard *y, const char *id)
+{
+	attach_as(y, id, FRAME_OWNER);
+}
+
+/* Has our client been told END_REFUSED with this status? Takes nothing. */
+static bool refused(struct yard *y, int status)
+{
+	char bytes[512];
+	ssize_t n = recv(y->fd, bytes, sizeof(bytes), MSG_DONTWAIT | MSG_PEEK);
+	struct span rest = { bytes, n > 0 ? (size_t)n : 0 };
+	struct frame f;
+	size_t used;
+
+	while (frame_decode(rest, &f, &used) == ERR_OK) {
+		if (f.type == FRAME_END)
+			return f.end == FRAME_END_REFUSED && f.status == status;
+		rest.p += used;
+		rest.len -= used;
+	}
+	return false;
 }
 
 static void jobs_run_one_after_the_other_by_model(void)
@@ -377,12 +401,62 @@ static void nothing_runs_before_a_wedged_model_is_unloaded(void)
 	yard_end(&y);
 }
 
+static void note_id(void *arg, const char *id)
+{
+	(void)id;
+	*(bool *)arg = true;
+}
+
+static bool somebody_waits(struct yard *y)
+{
+	bool any = false;
+
+	relay_each_waiting(y->relay, note_id, &any);
+	return any;
+}
+
+static void who_reads_along_learns_that_the_job_was_removed(void)
+{
+	char id[ULID_SIZE] = "";
+	struct yard y;
+
+	REQUIRE(yard_begin(&y, NULL));
+	y.w.dead = true; /* the job waits */
+	world_submit(&y.w, "m:latest", false, id);
+	attach_as(&y, id, FRAME_READER);
+	YARD_UNTIL(&y, somebody_waits(&y));
+	CHECK(db_begin(y.w.db, DB_SYNC_FULL, NULL) == ERR_OK);
+	CHECK(db_finish(y.w.db, remove_job_in(y.w.db, id, NULL), NULL) == ERR_OK);
+	drain_cancel(y.drain, id);
+	YARD_UNTIL(&y, refused(&y, 410));
+	yard_end(&y);
+}
+
+static void a_reader_of_a_finished_job_is_refused(void)
+{
+	char id[ULID_SIZE] = "", nobody[ULID_SIZE] = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+	struct yard y;
+
+	REQUIRE(yard_begin(&y, NULL));
+	y.w.answer = WORLD_DONE;
+	world_submit(&y.w, "m:latest", false, id);
+	YARD_UNTIL(&y, world_job_is(&y.w, id, JOB_DONE, REASON_NONE));
+	attach_as(&y, id, FRAME_READER);
+	YARD_UNTIL(&y, refused(&y, 410));
+	fd_close(&y.fd);
+	attach_as(&y, nobody, FRAME_READER);
+	YARD_UNTIL(&y, refused(&y, 404));
+	yard_end(&y);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
 		T(jobs_run_one_after_the_other_by_model),
 		T(nothing_is_dispatched_to_a_target_that_is_away),
 		T(an_attended_job_runs_for_its_attached_owner),
+		T(who_reads_along_learns_that_the_job_was_removed),
+		T(a_reader_of_a_finished_job_is_refused),
 		T(an_orphan_waits_out_the_grace_and_fails),
 		T(an_orphan_of_another_worker_fails_as_such),
 		T(a_client_that_leaves_while_waiting_never_reaches_the_target),

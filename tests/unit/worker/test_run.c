@@ -5,6 +5,7 @@
 
 #include "worker/run.h"
 
+#include "store/remove.h"
 #include "world.h"
 
 struct stage {
@@ -125,9 +126,29 @@ static void a_job_runs_through_its_states_and_leaves_its_answer(void)
 	CHECK_INT(job.attempts, 1);
 	CHECK_INT(job.prompt_tokens, 1);
 	CHECK_INT(job.completion_tokens, 2);
-	CHECK_INT(job.artifact_count, 1);
-	CHECK(job.artifact_count && job.artifacts[0].complete);
+	REQUIRE(job.artifact_count == 2);
+	CHECK_STR(job.artifacts[0].name, "response");
+	CHECK_STR(job.artifacts[1].name, "content");
+	CHECK(job.artifacts[0].complete && job.artifacts[1].complete);
 	job_done(&job);
+	stage_end(&s);
+}
+
+static void a_success_is_remembered_as_its_load_keys_pace(void)
+{
+	struct stage s;
+	struct pace pace = PACE_UNKNOWN;
+
+	REQUIRE(stage_begin(&s, NULL));
+	s.w.answer = WORLD_DONE;
+	start(&s, true);
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK(!pace_read(s.w.db, "m:latest", &pace) && pace.run_ms < 0);
+	s.id[0] = '\0';
+	start(&s, false);
+	WORLD_UNTIL(&s.w, s.over == 2);
+	CHECK_INT(pace_read(s.w.db, "m:latest", &pace), ERR_OK);
+	CHECK(pace.run_ms >= 0);
 	stage_end(&s);
 }
 
@@ -194,6 +215,50 @@ static void a_failing_target_puts_it_on_hold(void)
 	stage_end(&s);
 }
 
+static void woken(void *arg)
+{
+	bool *headed = arg;
+
+	*headed = true;
+}
+
+/* A client waits while the target answers so: it is shown nothing of it. */
+static void goes_back_unseen(const char *answer, bool held)
+{
+	struct stage s;
+	struct job job;
+	bool headed = false;
+	struct reply_reader reader = { .wake = woken, .drop = woken, .arg = &headed };
+
+	REQUIRE(stage_begin(&s, NULL));
+	s.w.answer = answer;
+	start(&s, true);
+	reply_attach(reply_find(s.replies, s.id), &reader);
+	WORLD_UNTIL(&s.w, headed);
+	CHECK(reader.reply && reader.stage == READ_HEAD);
+	CHECK_INT(s.over, 1); /* so what it was woken for is the end */
+	CHECK(reply_find(s.replies, s.id) == NULL);
+	reply_detach(&reader);
+	job = world_job(&s.w, s.id);
+	CHECK_INT(job.state, JOB_QUEUED);
+	CHECK_INT(job.attempts, 0);
+	CHECK_INT(job.interruptions, 1);
+	CHECK_INT(s.hold_until_ms > 0, held);
+	job_done(&job);
+	stage_end(&s);
+}
+
+static void a_client_is_not_shown_that_the_target_is_busy(void)
+{
+	goes_back_unseen("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", true);
+	goes_back_unseen("HTTP/1.1 429 Busy\r\nContent-Length: 4\r\n\r\nbusy", true);
+}
+
+static void who_is_cut_off_while_the_target_says_it_is_busy_waits_on(void)
+{
+	goes_back_unseen("HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\nbusy", false);
+}
+
 static void an_end_without_done_keeps_what_came(void)
 {
 	struct stage s;
@@ -206,10 +271,89 @@ static void an_end_without_done_keeps_what_came(void)
 	WORLD_UNTIL(&s.w, s.over == 1);
 	job = world_job(&s.w, s.id);
 	CHECK_INT(job.reason, REASON_UPSTREAM_INCOMPLETE);
-	REQUIRE(job.artifact_count == 1);
-	CHECK(!job.artifacts[0].complete);
+	REQUIRE(job.artifact_count == 2);
+	CHECK(!job.artifacts[0].complete && !job.artifacts[1].complete);
 	CHECK_INT(job.artifacts[0].bytes, 15);
+	CHECK_INT(job.artifacts[1].bytes, 0);
 	job_done(&job);
+	stage_end(&s);
+}
+
+#define LINES_HEAD                                                                 \
+	"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"                \
+	"{\"message\":{\"content\":\"so \"}}\n{\"message\":{\"content\":\"far\"}}\n"
+
+/* Both artifacts of the failed job, incomplete, with what came. */
+static void check_kept(struct stage *s, enum job_reason reason,
+                       const char *response)
+{
+	struct job job = world_job(&s->w, s->id);
+
+	CHECK_INT(job.state, JOB_FAILED);
+	CHECK_INT(job.reason, reason);
+	if (CHECK(job.artifact_count == 2)) {
+		CHECK(!job.artifacts[0].complete && !job.artifacts[1].complete);
+		CHECK_STR(job.artifacts[0].inline_bytes, response);
+		CHECK_STR(job.artifacts[1].name, "content");
+		CHECK_STR(job.artifacts[1].content_type, "text/plain; charset=utf-8");
+		CHECK_STR(job.artifacts[1].inline_bytes, "so far");
+	}
+	job_done(&job);
+}
+
+static void what_came_is_kept_whyever_foreman_ended_it(void)
+{
+	static const struct {
+		enum run_stop stop;
+		enum job_reason reason;
+	} ends[] = { { STOP_CANCELED, REASON_CANCELED },
+		         { STOP_TIMEOUT, REASON_TIMEOUT } };
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		struct stage s;
+
+		REQUIRE(stage_begin(&s, NULL));
+		s.w.answer = LINES_HEAD;
+		s.w.stays = true;
+		start(&s, false);
+		WORLD_UNTIL(&s.w, world_job_is(&s.w, s.id, JOB_WORKING, REASON_NONE));
+		WORLD_UNTIL(&s.w, reply_body(reply_find(s.replies, s.id)).len ==
+		                      strlen(strstr(LINES_HEAD, "{")));
+		run_stop(s.run, ends[i].stop);
+		CHECK_INT(s.over, 1);
+		check_kept(&s, ends[i].reason, strstr(LINES_HEAD, "{"));
+		stage_end(&s);
+	}
+}
+
+static void what_came_before_an_error_line_is_kept(void)
+{
+	struct stage s;
+
+	REQUIRE(stage_begin(&s, "FOREMAN_MAX_ATTEMPTS=1"));
+	s.w.answer = LINES_HEAD "{\"error\":\"boom\"}\n";
+	start(&s, false);
+	WORLD_UNTIL(&s.w, s.over == 1);
+	check_kept(&s, REASON_ATTEMPTS_EXHAUSTED,
+	           strstr(LINES_HEAD "{\"error\":\"boom\"}\n", "{"));
+	stage_end(&s);
+}
+
+static void a_job_removed_under_its_run_ends_without_a_word(void)
+{
+	struct stage s;
+	struct job job;
+
+	REQUIRE(stage_begin(&s, NULL));
+	s.w.answer = LINES_HEAD;
+	s.w.stays = true;
+	start(&s, false);
+	WORLD_UNTIL(&s.w, world_job_is(&s.w, s.id, JOB_WORKING, REASON_NONE));
+	CHECK(db_begin(s.w.db, DB_SYNC_FULL, NULL) == ERR_OK);
+	CHECK(db_finish(s.w.db, remove_job_in(s.w.db, s.id, NULL), NULL) == ERR_OK);
+	WORLD_UNTIL(&s.w, s.over == 1); /* found without being told */
+	CHECK(look_job(s.w.db, s.id, 0, &job) == ERR_DENIED);
+	WORLD_UNTIL(&s.w, s.w.left == 1);
 	stage_end(&s);
 }
 
@@ -276,7 +420,7 @@ static void a_reply_over_the_bound_fails_it(void)
 	WORLD_UNTIL(&s.w, s.over == 1);
 	job = world_job(&s.w, s.id);
 	CHECK_INT(job.reason, REASON_RESPONSE_TOO_LARGE);
-	REQUIRE(job.artifact_count == 1);
+	REQUIRE(job.artifact_count == 2);
 	CHECK_INT(job.artifacts[0].bytes, 65536);
 	job_done(&job);
 	stage_end(&s);
@@ -372,11 +516,17 @@ int main(void)
 {
 	static const struct t_case cases[] = {
 		T(a_job_runs_through_its_states_and_leaves_its_answer),
+		T(a_success_is_remembered_as_its_load_keys_pace),
 		T(an_attended_job_leaves_no_answer_behind),
 		T(an_unknown_model_fails_and_leaves_the_slot_as_it_was),
 		T(a_connection_that_dies_sends_it_back_uncounted),
 		T(a_failing_target_puts_it_on_hold),
+		T(a_client_is_not_shown_that_the_target_is_busy),
+		T(who_is_cut_off_while_the_target_says_it_is_busy_waits_on),
 		T(an_end_without_done_keeps_what_came),
+		T(what_came_is_kept_whyever_foreman_ended_it),
+		T(what_came_before_an_error_line_is_kept),
+		T(a_job_removed_under_its_run_ends_without_a_word),
 		T(a_cancel_tears_the_transfer_down),
 		T(a_cancel_that_only_the_database_knows_is_found),
 		T(a_canceled_job_does_not_go_back),

@@ -221,6 +221,112 @@ static void a_line_of_megabytes_is_walked_once(void)
 	free(body);
 }
 
+/* --- pace ------------------------------------------------------------------ */
+
+/* How a stream of these last words is paced, with the head after 2 s and the
+ * end after 5. */
+static struct pace paced(const char *endpoint, const char *type, const char *body,
+                         bool rotates, bool known, bool same)
+{
+	const struct run_times times = { rotates, known, same, 2000, 5000 };
+	struct scan s = scanned(endpoint, type, body, 0);
+
+	return verdict_pace(&s, &times);
+}
+
+static void ollamas_own_figures_tell_load_and_rate(void)
+{
+	static const char body[] =
+	    "{\"done\":true,\"eval_count\":50,\"load_duration\":1500000000,"
+	    "\"eval_duration\":2000000000,\"total_duration\":4900000000}\n";
+	struct pace p = paced("/api/chat", NDJSON, body, true, true, false);
+
+	CHECK_INT(p.load_ms, 1500);
+	CHECK_INT(p.run_ms, 3500);
+	CHECK_INT(p.tokens_per_s, 25);
+	/* seen though the slot was thought to hold it: somebody else unloaded it */
+	p = paced("/api/chat", NDJSON, body, true, true, true);
+	CHECK_INT(p.load_ms, 1500);
+	CHECK_INT(p.run_ms, 3500);
+	/* a load does not outlast the run it is in */
+	p = paced("/api/chat", NDJSON,
+	          "{\"done\":true,\"load_duration\":9000000000000000}\n", true, true,
+	          false);
+	CHECK_INT(p.load_ms, 5000);
+	CHECK_INT(p.run_ms, 0);
+}
+
+static void a_moment_is_no_load_unless_models_were_changed(void)
+{
+	static const char least[] = "{\"done\":true,\"load_duration\":100000000}\n";
+	static const char less[] = "{\"done\":true,\"load_duration\":99999999}\n";
+	struct pace p = paced("/api/chat", NDJSON, least, true, true, true);
+
+	CHECK_INT(p.load_ms, LIMIT_PACE_LOAD_MS);
+	CHECK_INT(p.run_ms, 4900);
+	p = paced("/api/chat", NDJSON, less, true, true, true);
+	CHECK(p.load_ms < 0);
+	CHECK_INT(p.run_ms, 5000);
+	p = paced("/api/chat", NDJSON, less, true, true, false);
+	CHECK_INT(p.load_ms, 99);
+	/* what was there before is not known: it may have been this very model */
+	p = paced("/api/chat", NDJSON, less, true, false, false);
+	CHECK(p.load_ms < 0);
+	CHECK_INT(p.run_ms, 5000);
+}
+
+static void without_ollamas_figures_the_first_byte_ends_a_load(void)
+{
+	static const char body[] =
+	    "data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":60}}\n\n"
+	    "data: [DONE]\n\n";
+	struct pace p = paced("/v1/chat/completions", SSE, body, true, true, false);
+
+	CHECK_INT(p.load_ms, 2000);
+	CHECK_INT(p.run_ms, 3000);
+	CHECK_INT(p.tokens_per_s, 20);
+	p = paced("/v1/chat/completions", SSE, body, true, true, true);
+	CHECK(p.load_ms < 0);
+	CHECK_INT(p.run_ms, 5000);
+}
+
+static void a_load_that_cannot_be_told_from_the_run_tells_nothing(void)
+{
+	static const char body[] = "{\"usage\":{\"completion_tokens\":60}}";
+	struct pace p = paced("/v1/chat/completions", JSON, body, true, true, false);
+
+	CHECK(p.load_ms < 0);
+	CHECK(p.run_ms < 0);
+	CHECK(p.tokens_per_s < 0);
+	p = paced("/v1/chat/completions", JSON, body, true, true, true);
+	CHECK(p.load_ms < 0);
+	CHECK_INT(p.run_ms, 5000);
+}
+
+static void a_model_with_a_place_of_its_own_is_never_loaded(void)
+{
+	struct pace p = paced("/api/embed", JSON, "{\"embeddings\":[]}", false, true,
+	                      false);
+
+	CHECK_INT(p.load_ms, 0);
+	CHECK_INT(p.run_ms, 5000);
+}
+
+static void a_duration_that_makes_no_sense_is_not_told(void)
+{
+	struct scan s = scanned("/api/chat", NDJSON,
+	                        "{\"done\":true,\"load_duration\":-5,"
+	                        "\"eval_duration\":9223372036854775808}\n", 0);
+
+	CHECK_INT(s.load_ns, -1);
+	CHECK_INT(s.eval_ns, -1);
+	s = scanned("/api/chat", NDJSON,
+	            "{\"done\":true,\"load_duration\":\"1\","
+	            "\"eval_duration\":1.5}\n", 0);
+	CHECK_INT(s.load_ns, -1);
+	CHECK_INT(s.eval_ns, -1);
+}
+
 static void an_error_text_is_taken_out_of_its_wrapping(void)
 {
 	char out[64];
@@ -258,6 +364,26 @@ static struct verdict judged(const struct run_facts *f)
 	return v;
 }
 
+static void the_targets_own_words_are_marked(void)
+{
+	struct run_facts f = facts_of(false);
+	struct scan s = scanned("/api/chat", NDJSON, "{\"error\":\"boom\"}\n", 0);
+
+	f.status = 500;
+	f.error = "error parsing tool call: raw='something private'";
+	CHECK(judged(&f).quoted);
+	f.status = 400;
+	CHECK(judged(&f).quoted);
+	f.status = 404;
+	f.error = "model 'x' not found"; /* a name alone */
+	CHECK(!judged(&f).quoted);
+	f.status = 200;
+	f.scan = &s;
+	CHECK(judged(&f).quoted);
+	s = scanned("/api/chat", NDJSON, "{}\n", 0);
+	CHECK(!judged(&f).quoted); /* it is we who miss done:true */
+}
+
 static void only_done_true_is_a_success(void)
 {
 	struct run_facts f = facts_of(false);
@@ -272,6 +398,32 @@ static void only_done_true_is_a_success(void)
 	CHECK_INT(judged(&f).reason, REASON_UPSTREAM_INCOMPLETE);
 	CHECK(judged(&f).keep);
 	CHECK_INT(judged(&f).end, FRAME_END_CLEAN); /* as the target ended it */
+}
+
+static void whatever_a_good_answer_failed_for_what_came_is_kept(void)
+{
+	static const enum run_stop stops[] = { STOP_CANCELED, STOP_TIMEOUT,
+		                                   STOP_TOO_LARGE };
+	struct run_facts f = facts_of(false);
+	struct scan s =
+	    scanned("/api/chat", NDJSON, "{\"error\":\"boom\"}\n", 0);
+
+	f.status = 200;
+	f.scan = &s;
+	CHECK_INT(judged(&f).kind, VERDICT_BACK);
+	CHECK(!judged(&f).keep); /* it will run again */
+	f.attempts = 2;
+	CHECK_INT(judged(&f).reason, REASON_ATTEMPTS_EXHAUSTED);
+	CHECK(judged(&f).keep);
+	f.outcome = XFER_STOPPED;
+	for (size_t i = 0; i < ARRAY_LEN(stops); i++) {
+		f.stop = stops[i];
+		f.scan = &s;
+		CHECK_INT(judged(&f).kind, VERDICT_FAILED);
+		CHECK(judged(&f).keep);
+		f.scan = NULL;
+		CHECK(!judged(&f).keep);
+	}
 }
 
 static void what_comes_after_done_true_changes_nothing(void)
@@ -433,8 +585,8 @@ static void an_attended_client_gets_the_targets_answer_as_it_is(void)
 		enum job_reason reason;
 	} rows[] = {
 		{ 307, REASON_UPSTREAM_ERROR },  { 400, REASON_INVALID_REQUEST },
-		{ 404, REASON_MODEL_NOT_FOUND }, { 429, REASON_UPSTREAM_ERROR },
-		{ 500, REASON_UPSTREAM_ERROR },  { 503, REASON_UPSTREAM_ERROR },
+		{ 404, REASON_MODEL_NOT_FOUND }, { 428, REASON_INVALID_REQUEST },
+		{ 500, REASON_UPSTREAM_ERROR },  { 502, REASON_UPSTREAM_ERROR },
 	};
 	struct run_facts f = facts_of(true);
 
@@ -465,12 +617,12 @@ static void what_the_request_did_wrong_is_not_tried_again(void)
 	CHECK_STR(judged(&f).error, "404 page not found");
 }
 
-static void a_busy_target_is_not_counted_and_its_retry_after_believed(void)
+static void busy_means_later(bool attended, int status)
 {
-	struct run_facts f = facts_of(false);
+	struct run_facts f = facts_of(attended);
 	struct verdict v;
 
-	f.status = 503;
+	f.status = status;
 	v = judged(&f);
 	CHECK_INT(v.kind, VERDICT_BACK);
 	CHECK_INT(v.reason, REASON_TARGET_BUSY);
@@ -482,6 +634,22 @@ static void a_busy_target_is_not_counted_and_its_retry_after_believed(void)
 	CHECK_INT(judged(&f).hold_ms, LIMIT_LOST_HOLD_MS);
 	f.retry_after_ms = LIMIT_RETRY_AFTER_MS;
 	CHECK_INT(judged(&f).hold_ms, LIMIT_RETRY_MAX_MS);
+}
+
+static void a_busy_target_is_not_counted_and_its_retry_after_believed(void)
+{
+	busy_means_later(false, 503);
+	busy_means_later(false, 429);
+}
+
+static void a_client_whose_target_is_busy_keeps_its_place(void)
+{
+	busy_means_later(true, 503);
+	busy_means_later(true, 429);
+	CHECK(!verdict_busy(502));
+	CHECK(!verdict_busy(504));
+	CHECK(!verdict_busy(428));
+	CHECK(!verdict_busy(200));
 }
 
 static void an_error_inside_a_stream_counts_for_a_job(void)
@@ -571,8 +739,16 @@ int main(void)
 		T(a_whole_v1_answer_is_done_when_it_is_whole),
 		T(a_count_that_makes_no_sense_is_unknown),
 		T(a_line_of_megabytes_is_walked_once),
+		T(ollamas_own_figures_tell_load_and_rate),
+		T(a_moment_is_no_load_unless_models_were_changed),
+		T(without_ollamas_figures_the_first_byte_ends_a_load),
+		T(a_load_that_cannot_be_told_from_the_run_tells_nothing),
+		T(a_model_with_a_place_of_its_own_is_never_loaded),
+		T(a_duration_that_makes_no_sense_is_not_told),
 		T(an_error_text_is_taken_out_of_its_wrapping),
+		T(the_targets_own_words_are_marked),
 		T(only_done_true_is_a_success),
+		T(whatever_a_good_answer_failed_for_what_came_is_kept),
 		T(what_comes_after_done_true_changes_nothing),
 		T(a_whole_embedding_is_done_and_a_torn_one_is_not),
 		T(an_unreachable_target_is_never_the_jobs_fault),
@@ -584,6 +760,7 @@ int main(void)
 		T(an_attended_client_gets_the_targets_answer_as_it_is),
 		T(what_the_request_did_wrong_is_not_tried_again),
 		T(a_busy_target_is_not_counted_and_its_retry_after_believed),
+		T(a_client_whose_target_is_busy_keeps_its_place),
 		T(an_error_inside_a_stream_counts_for_a_job),
 		T(nonsense_is_tried_again),
 		T(a_stop_is_what_foreman_meant_by_it),

@@ -1,0 +1,3 @@
+module foreman
+
+go 1.26

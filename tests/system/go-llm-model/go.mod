@@ -1,0 +1,3 @@
+module example.com/go-llm
+
+go 1.26
