@@ -257,7 +257,7 @@ static void owe_many(struct post *p, const char *url, int count)
 /* The world's target under another name. */
 static const char *spelled(const struct post *p, const char *host)
 {
-	static char url[64];
+	static char url[128];
 
 	snprintf(url, sizeof(url), "http://%s%s", host,
 	         strrchr(p->w.conf.ollama_url, ':'));
