@@ -183,6 +183,7 @@ libcli_la_SOURCES = \
 	%D%/cli/follow.c %D%/cli/follow.h \
 	%D%/cli/inbox.c %D%/cli/inbox.h \
 	%D%/cli/jobs.c \
+	%D%/cli/page.c %D%/cli/page.h \
 	%D%/cli/screen.c %D%/cli/screen.h \
 	%D%/cli/status.c \
 	%D%/cli/submit.c \

@@ -224,7 +224,8 @@ LDADD = libbase.la
 
 EXTRA_DIST += %D%/unit/t.h %D%/unit/cli/captured.h %D%/unit/client/served.h %D%/unit/store/store.h \
 	%D%/unit/store/version1.sql \
-	%D%/unit/responder/stage.h %D%/unit/worker/world.h
+	%D%/unit/responder/stage.h %D%/unit/worker/slot.h \
+	%D%/unit/worker/world.h
 
 ## --- what a linker cannot see: which way the includes point -------------------
 dist_check_SCRIPTS += %D%/layers.sh
@@ -254,7 +255,7 @@ noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
 EXTRA_DIST += %D%/fake-ollama/README.md %D%/fake-ollama/test_fake.py
 
 ## --- the system tests: real processes, run by tests/run.sh --------------------
-EXTRA_DIST += %D%/run.sh %D%/nightly.sh \
+EXTRA_DIST += %D%/run.sh %D%/nightly.sh %D%/steps.sh \
 	%D%/system/pytest.ini %D%/system/conftest.py %D%/system/harness.py \
 	%D%/system/test_artifacts.py %D%/system/test_stream.py \
 	%D%/system/test_chat.py %D%/system/test_embed.py %D%/system/test_jobs.py \

@@ -20,28 +20,9 @@ cd "$(dirname "$0")/.." || exit 1
 top=$PWD
 build=${BUILD:-$top/build/nightly}
 jobs=$(nproc)
-passed=0
-failed=0
-skipped=0
 export PYTHONDONTWRITEBYTECODE=1
-
-say() { printf '\n== %s\n' "$*"; }
-
-# one NAME COMMAND...: a step that counts as one test.
-one() {
-    local name=$1 start=$SECONDS log
-    shift
-    log=$build/${name//[ \/]/-}.log
-    if "$@" >"$log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok: $name ($((SECONDS - start)) s)"
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $name; the end of $log:"
-        tail -n 60 "$log"
-        return 1
-    fi
-}
+# shellcheck source=tests/steps.sh
+. tests/steps.sh
 
 # has TOOL: is it here? Counts what is left out for want of it.
 has() {
@@ -186,14 +167,6 @@ part_coverage() {
     [ -n "${UNIT_ONLY:-}" ] || one "coverage system tests" /usr/bin/python3 -m \
         pytest -p no:cacheprovider -q --build="$build/coverage" tests/system
     one "coverage report" branches && cat "$build/coverage-report.log"
-}
-
-# The last line comes whatever happens, and says what the status says.
-close() {
-    echo
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
-    exit
 }
 
 [ $# -gt 0 ] || set -- lint fuzz valgrind slow coverage

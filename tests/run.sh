@@ -17,28 +17,9 @@ cd "$(dirname "$0")/.." || exit 1
 top=$PWD
 build=${BUILD:-$top/build/tests}
 jobs=$(nproc)
-passed=0
-failed=0
-skipped=0
 export PYTHONDONTWRITEBYTECODE=1
-
-say() { printf '\n== %s\n' "$*"; }
-
-# one NAME COMMAND...: a step that counts as one test.
-one() {
-    local name=$1 start=$SECONDS log
-    shift
-    log=$build/${name// /-}.log
-    if "$@" >"$log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok: $name ($((SECONDS - start)) s)"
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $name; the end of $log:"
-        tail -n 60 "$log"
-        return 1
-    fi
-}
+# shellcheck source=tests/steps.sh
+. tests/steps.sh
 
 # make_programs NAME OPTION...: configure and build in $build/NAME.
 make_programs() (
@@ -184,14 +165,6 @@ part_dist() {
     unset ASAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
     one "dist build" make_programs dist --enable-werror &&
         one "distcheck" make -C "$build/dist" -j"$jobs" distcheck
-}
-
-# The last line comes whatever happens, and says what the status says.
-close() {
-    echo
-    echo "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
-    exit
 }
 
 [ $# -gt 0 ] || set -- asan tsan dist

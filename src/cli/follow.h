@@ -6,7 +6,6 @@
 #ifndef FOREMAN_CLI_FOLLOW_H
 #define FOREMAN_CLI_FOLLOW_H
 
-#include "base/buf.h"
 #include "cli/cli.h"
 
 /* Until it has ended, or timeout_ms (negative: no limit) is over; a line tells
@@ -21,7 +20,5 @@ int follow_text(struct cli *c, const char *id, const char *endpoint,
 
 /* jobs.c: print it, free it; CLI_JOB_FAILED if it has failed. */
 int jobs_print(struct cli *c, foreman_job *job);
-/* jobs.c: the given ones of these options, as a query behind `path`. */
-int jobs_query(struct cli *c, struct buf *path, const char *const *names);
 
 #endif

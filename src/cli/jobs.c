@@ -9,40 +9,15 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/page.h"
 #include "cli/screen.h"
 
 /* --- the list -------------------------------------------------------------- */
 
-static bool add_query(struct buf *path, const char *name, const char *value)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
-	                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~";
-	bool ok = buf_addf(path, "%c%s=", strchr(buf_str(path), '?') ? '&' : '?',
-	                   name) == ERR_OK;
-
-	for (; ok && *value; value++)
-		ok = (strchr(plain, *value)
-		          ? buf_add(path, value, 1)
-		          : buf_addf(path, "%%%02X", (unsigned char)*value)) == ERR_OK;
-	return ok;
-}
-
-int jobs_query(struct cli *c, struct buf *path, const char *const *names)
-{
-	for (; *names; names++) {
-		const char *value = cli_option(c, *names);
-
-		if (value && !add_query(path, *names, value))
-			return cli_say(EX_USAGE, "--%s is too long", *names);
-	}
-	return EX_OK;
-}
-
-static void print_row(const cJSON *job, int64_t now_ms, int columns)
+static void print_row(const cJSON *job, int columns)
 {
 	char model[256], state[64], span[SCREEN_WORDS];
 	const char *reason = cli_text(job, "reason");
@@ -50,7 +25,7 @@ static void print_row(const cJSON *job, int64_t now_ms, int columns)
 	int64_t created_ms = screen_time(cli_text(job, "created_at"));
 
 	snprintf(state, sizeof(state), "%s", reason ? reason : word ? word : "?");
-	screen_span(now_ms - created_ms, span);
+	screen_span(clock_wall_ms() - created_ms, span);
 	/* id 26, state 19, age 11, blanks 4: the model has the rest */
 	printf("%-26.26s  %-19.19s  %-11s %s\n", cli_text(job, "id"), state, span,
 	       screen_fit(cli_text(job, "model"), columns - 61, model, sizeof(model)));
@@ -58,36 +33,17 @@ static void print_row(const cJSON *job, int64_t now_ms, int columns)
 
 int run_jobs(struct cli *c)
 {
-	static const char *const names[] = { "state", "model", "limit", "before",
-		                                 NULL };
-	const cJSON *job;
-	struct buf path;
-	cJSON *page = NULL;
-	int status;
+	static const char *const filters[] = { "state", "model", "limit", "before",
+		                                   NULL };
+	static const struct page page = {
+		.path = "/jobs",
+		.list = "jobs",
+		.filters = filters,
+		.heading = "ID                          STATE                AGE         MODEL",
+		.print_row = print_row,
+	};
 
-	buf_init(&path, 8192);
-	status =
-	    buf_add_str(&path, "/jobs") ? EX_SOFTWARE : jobs_query(c, &path, names);
-	if (!status)
-		status = cli_get(c, buf_str(&path), &page);
-	buf_done(&path);
-	if (status)
-		return status;
-	if (c->json) {
-		cli_print_json(page);
-	} else {
-		int64_t now_ms = clock_wall_ms();
-		int columns = screen_columns();
-
-		printf("%-26s  %-19s  %-11s %s\n", "ID", "STATE", "AGE", "MODEL");
-		cJSON_ArrayForEach(job, cli_member(page, "jobs"))
-		    print_row(job, now_ms, columns);
-		if (cli_text(page, "next"))
-			fprintf(stderr, "more: foreman jobs --before=%s\n",
-			        cli_text(page, "next"));
-	}
-	cJSON_Delete(page);
-	return EX_OK;
+	return page_show(c, &page);
 }
 
 /* --- one job --------------------------------------------------------------- */

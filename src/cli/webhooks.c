@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "cli/commands.h"
-#include "cli/follow.h"
 #include "cli/inbox.h"
+#include "cli/page.h"
 #include "cli/screen.h"
 #include "core/signature.h"
 
@@ -37,35 +37,16 @@ static void print_row(const cJSON *hook, int columns)
 
 int run_webhooks_list(struct cli *c)
 {
-	static const char *const names[] = { "state", "limit", "before", NULL };
-	const cJSON *hook;
-	struct buf path;
-	cJSON *page = NULL;
-	int status;
+	static const char *const filters[] = { "state", "limit", "before", NULL };
+	static const struct page page = {
+		.path = "/webhooks",
+		.list = "webhooks",
+		.filters = filters,
+		.heading = "ID                              STATE     TYPE        TRY  DUE IN    RECEIVER",
+		.print_row = print_row,
+	};
 
-	buf_init(&path, 8192);
-	status =
-	    buf_add_str(&path, "/webhooks") ? EX_SOFTWARE : jobs_query(c, &path, names);
-	if (!status)
-		status = cli_get(c, buf_str(&path), &page);
-	buf_done(&path);
-	if (status)
-		return status;
-	if (c->json) {
-		cli_print_json(page);
-	} else {
-		int columns = screen_columns();
-
-		printf("%-30s  %-9s %-11s %3s  %-9s %s\n", "ID", "STATE", "TYPE", "TRY",
-		       "DUE IN", "RECEIVER");
-		cJSON_ArrayForEach(hook, cli_member(page, "webhooks"))
-		    print_row(hook, columns);
-		if (cli_text(page, "next"))
-			fprintf(stderr, "more: foreman webhooks list --before=%s\n",
-			        cli_text(page, "next"));
-	}
-	cJSON_Delete(page);
-	return EX_OK;
+	return page_show(c, &page);
 }
 
 /* Ids and times have no character that a path could not hold. */

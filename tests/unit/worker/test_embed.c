@@ -5,44 +5,7 @@
 
 #include "worker/embed.h"
 
-#include "world.h"
-
-struct slot {
-	struct world w;
-	struct target *target;
-	struct embed *embed;
-	int over;
-};
-
-static void ignore(void *arg)
-{
-	(void)arg;
-}
-
-static void on_over(void *arg)
-{
-	struct slot *s = arg;
-
-	s->over++;
-}
-
-static bool slot_begin(struct slot *s, const char *extra)
-{
-	*s = (struct slot){ .over = 0 };
-	if (!world_begin(&s->w, extra))
-		return false;
-	CHECK(target_new(s->w.loop, s->w.db, &s->w.conf, ignore, s, &s->target) ==
-	      ERR_OK);
-	return CHECK(embed_new(s->w.loop, &s->w.conf, s->target, on_over, s,
-	                       &s->embed) == ERR_OK);
-}
-
-static void slot_end(struct slot *s)
-{
-	embed_free(s->embed);
-	target_free(s->target);
-	world_end(&s->w);
-}
+#include "slot.h"
 
 #define EMBEDDED                                                                   \
 	"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"                    \

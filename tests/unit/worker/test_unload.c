@@ -5,44 +5,7 @@
 
 #include "worker/unload.h"
 
-#include "world.h"
-
-struct slot {
-	struct world w;
-	struct target *target;
-	struct unload *unload;
-	int over;
-};
-
-static void ignore(void *arg)
-{
-	(void)arg;
-}
-
-static void on_over(void *arg)
-{
-	struct slot *s = arg;
-
-	s->over++;
-}
-
-static bool slot_begin(struct slot *s, const char *extra)
-{
-	*s = (struct slot){ .over = 0 };
-	if (!world_begin(&s->w, extra))
-		return false;
-	CHECK(target_new(s->w.loop, s->w.db, &s->w.conf, ignore, s, &s->target) ==
-	      ERR_OK);
-	return CHECK(unload_new(s->w.loop, &s->w.conf, s->target, on_over, s,
-	                        &s->unload) == ERR_OK);
-}
-
-static void slot_end(struct slot *s)
-{
-	unload_free(s->unload);
-	target_free(s->target);
-	world_end(&s->w);
-}
+#include "slot.h"
 
 #define UNLOADED "HTTP/1.1 200 OK\r\n\r\n{\"done\":true,\"done_reason\":\"unload\"}"
 
