@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -384,5 +385,17 @@ enum err fd_listen_tcp(const char *host_port, int backlog, int *out,
 		return e;
 	}
 	*out = fd;
+	return ERR_OK;
+}
+
+enum err fd_raise_limit(struct errtext *why)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return failed(why, "read", "the limit on open files");
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r))
+		return failed(why, "raise", "the limit on open files");
 	return ERR_OK;
 }

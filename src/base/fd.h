@@ -47,6 +47,10 @@ enum err fd_listen_tcp(const char *host_port, int backlog, int *out,
  * nobody listens, ERR_BUSY when the backlog is full. */
 enum err fd_connect_unix(const char *path, bool nonblock, int *out) MUST_CHECK;
 
+/* Let this process, and those it starts, open as many descriptors as the hard
+ * limit allows. On an error the old limit stays. */
+enum err fd_raise_limit(struct errtext *why) MUST_CHECK;
+
 /* The user id of the process at the other end of a unix socket. */
 enum err fd_peer_uid(int fd, uid_t *out) MUST_CHECK;
 

@@ -64,9 +64,10 @@ int page_show(struct cli *c, const struct page *page)
 	} else {
 		puts(page->heading);
 		cJSON_ArrayForEach(item, cli_member(answer, page->list))
-			page->print_row(item, columns);
+		    page->print_row(item, columns);
 		if (next)
-			fprintf(stderr, "more: foreman %s --before=%s\n", c->command->name, next);
+			fprintf(stderr, "more: foreman %s --before=%s\n", c->command->name,
+			        next);
 	}
 	cJSON_Delete(answer);
 	return EX_OK;

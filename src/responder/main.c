@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -139,19 +138,6 @@ static char *program_path(const char *argv0)
 	return NULL;
 }
 
-/* Every parked client is two descriptors; use what we are allowed to. */
-static void raise_fd_limit(void)
-{
-	struct rlimit r;
-
-	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
-		r.rlim_cur = r.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &r))
-			log_event(LOG_DEBUG, "cannot raise the descriptor limit",
-			          KV_I("errno", errno));
-	}
-}
-
 /* --- the two programs ----------------------------------------------------- */
 
 static int run_master(const char *argv0)
@@ -165,7 +151,8 @@ static int run_master(const char *argv0)
 	if (rc)
 		return rc;
 	log_init("responder", conf.log_level, conf.log_format);
-	raise_fd_limit();
+	if (fd_raise_limit(&why)) /* every parked client is two descriptors */
+		log_event(LOG_WARN, "few clients can wait", KV_S("why", why.s));
 	program = program_path(argv0);
 	if (!program) {
 		errtext_set(&why, "cannot find the program '%s' again", argv0);

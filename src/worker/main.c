@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -244,21 +243,6 @@ static int take_lock(struct worker *w, bool *leave)
 		return EX_TEMPFAIL;
 	}
 	return stand_by(w, leave);
-}
-
-/* A descriptor per waiting client: as many as the system lets us have. */
-static void raise_descriptors(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-		return;
-	if (files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &files) != 0)
-			log_event(LOG_WARN, "cannot raise the limit on open files",
-			          KV_S("why", strerror(errno)));
-	}
 }
 
 /* --- who tells whom -------------------------------------------------------- */
@@ -520,6 +504,7 @@ static void tidy(struct worker *w)
 /* From settings to the end. */
 static int work(struct worker *w)
 {
+	struct errtext why = { 0 };
 	bool leave = false;
 	int exit_code;
 	enum err e;
@@ -530,7 +515,8 @@ static int work(struct worker *w)
 	exit_code = take_lock(w, &leave);
 	if (exit_code != 0 || leave)
 		return exit_code;
-	raise_descriptors();
+	if (fd_raise_limit(&why) != ERR_OK)
+		log_event(LOG_WARN, "few clients can stream", KV_S("why", why.s));
 	exit_code = open_store(w);
 	if (exit_code == 0)
 		exit_code = open_relay(w);

@@ -138,6 +138,7 @@ def target_state(f):
 
 def test_without_its_target_foreman_takes_jobs_and_runs_them_later(foreman):
     f = foreman()
+    until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
     f.fake.kill()
     until(lambda: "unreachable" in target_state(f), "the worker sees it")
     ready = f.get("/readyz")

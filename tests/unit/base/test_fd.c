@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -474,6 +475,19 @@ static int remove_entry(const char *path, const struct stat *st, int type,
 	return remove(path);
 }
 
+static void the_limit_on_descriptors_goes_up_to_the_hard_one(void)
+{
+	struct rlimit r, low;
+
+	REQUIRE(!getrlimit(RLIMIT_NOFILE, &r));
+	low = (struct rlimit){ .rlim_cur = 64, .rlim_max = r.rlim_max };
+	REQUIRE(!setrlimit(RLIMIT_NOFILE, &low));
+	CHECK_INT(fd_raise_limit(NULL), ERR_OK);
+	REQUIRE(!getrlimit(RLIMIT_NOFILE, &low));
+	CHECK_INT(low.rlim_cur, r.rlim_max);
+	REQUIRE(!setrlimit(RLIMIT_NOFILE, &r));
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -500,6 +514,7 @@ int main(void)
 		T(tcp_listens_on_numeric_addresses),
 		T(a_taken_port_is_busy),
 		T(names_and_odd_addresses_are_refused),
+		T(the_limit_on_descriptors_goes_up_to_the_hard_one),
 	};
 	int rc;
 
