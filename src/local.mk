@@ -21,14 +21,19 @@ libbase_la_SOURCES = \
 	%D%/base/sig.c %D%/base/sig.h \
 	%D%/base/str.c %D%/base/str.h \
 	%D%/base/ulid.c %D%/base/ulid.h
+if COVERAGE
+libbase_la_SOURCES += tests/unit/counts.c
+endif
 libbase_la_CFLAGS = $(LIB_CFLAGS) $(CJSON_CFLAGS) $(CRYPTO_CFLAGS)
 libbase_la_LIBADD = $(CJSON_LIBS) $(CRYPTO_LIBS)
 
 libcore_la_SOURCES = \
+	%D%/core/address.c %D%/core/address.h \
 	%D%/core/conf.c %D%/core/conf.h \
 	%D%/core/content.c %D%/core/content.h \
 	%D%/core/estimate.c %D%/core/estimate.h \
 	%D%/core/frame.c %D%/core/frame.h \
+	%D%/core/header.c %D%/core/header.h \
 	%D%/core/job.c %D%/core/job.h \
 	%D%/core/limits.h \
 	%D%/core/model.c %D%/core/model.h \
@@ -37,7 +42,9 @@ libcore_la_SOURCES = \
 	%D%/core/receiver.c %D%/core/receiver.h \
 	%D%/core/request.c %D%/core/request.h \
 	%D%/core/retry.c %D%/core/retry.h \
-	%D%/core/signature.c %D%/core/signature.h
+	%D%/core/setting.c %D%/core/setting.h \
+	%D%/core/signature.c %D%/core/signature.h \
+	%D%/core/value.c %D%/core/value.h
 libcore_la_CFLAGS = $(LIB_CFLAGS)
 libcore_la_LIBADD = libbase.la
 
@@ -66,7 +73,10 @@ libstore_la_CFLAGS = $(LIB_CFLAGS) $(SQLITE_CFLAGS)
 libstore_la_LIBADD = libcore.la $(SQLITE_LIBS)
 
 libhttp_la_SOURCES = \
+	%D%/http/exchange.c %D%/http/exchange.h \
 	%D%/http/guard.c %D%/http/guard.h \
+	%D%/http/hub.c %D%/http/hub.h \
+	%D%/http/lookup.c %D%/http/lookup.h \
 	%D%/http/loop.c %D%/http/loop.h \
 	%D%/http/xfer.c %D%/http/xfer.h
 libhttp_la_CFLAGS = $(LIB_CFLAGS) $(CURL_CFLAGS)
@@ -84,11 +94,13 @@ libresponder_la_SOURCES = \
 	%D%/responder/artifacts.c %D%/responder/artifacts.h \
 	%D%/responder/call.c %D%/responder/call.h \
 	%D%/responder/chat.c %D%/responder/chat.h \
+	%D%/responder/coda.c %D%/responder/coda.h \
 	%D%/responder/envelope.c %D%/responder/envelope.h \
 	%D%/responder/follow.c %D%/responder/follow.h \
 	%D%/responder/guest.c %D%/responder/guest.h \
 	%D%/responder/health.c %D%/responder/health.h \
 	%D%/responder/jobs.c %D%/responder/jobs.h \
+	%D%/responder/keeper.c %D%/responder/keeper.h \
 	%D%/responder/lot.c %D%/responder/lot.h \
 	%D%/responder/metrics.c %D%/responder/metrics.h \
 	%D%/responder/outlet.c %D%/responder/outlet.h \
@@ -96,6 +108,7 @@ libresponder_la_SOURCES = \
 	%D%/responder/pool.c %D%/responder/pool.h \
 	%D%/responder/prefer.c %D%/responder/prefer.h \
 	%D%/responder/relay.c %D%/responder/relay.h \
+	%D%/responder/roll.c %D%/responder/roll.h \
 	%D%/responder/route.c %D%/responder/route.h \
 	%D%/responder/serve.c %D%/responder/serve.h \
 	%D%/responder/shelf.c %D%/responder/shelf.h \
@@ -105,6 +118,7 @@ libresponder_la_SOURCES = \
 	%D%/responder/terms.c %D%/responder/terms.h \
 	%D%/responder/trail.c %D%/responder/trail.h \
 	%D%/responder/watch.c %D%/responder/watch.h \
+	%D%/responder/watcher.c %D%/responder/watcher.h \
 	%D%/responder/webhooks.c %D%/responder/webhooks.h
 libresponder_la_CFLAGS = $(LIB_CFLAGS)
 libresponder_la_LIBADD = libstore.la libhttp.la libfastcgi.la
@@ -113,10 +127,10 @@ libworker_la_SOURCES = \
 	%D%/worker/deliver.c %D%/worker/deliver.h \
 	%D%/worker/drain.c %D%/worker/drain.h \
 	%D%/worker/embed.c %D%/worker/embed.h \
-	%D%/worker/header.c %D%/worker/header.h \
 	%D%/worker/relay.c %D%/worker/relay.h \
 	%D%/worker/reply.c %D%/worker/reply.h \
 	%D%/worker/run.c %D%/worker/run.h \
+	%D%/worker/standby.c %D%/worker/standby.h \
 	%D%/worker/target.c %D%/worker/target.h \
 	%D%/worker/unload.c %D%/worker/unload.h \
 	%D%/worker/upkeep.c %D%/worker/upkeep.h \
@@ -153,8 +167,8 @@ libforeman_la_SOURCES = $(client_sources) \
 	%D%/base/buf.c %D%/base/clock.c %D%/base/err.c %D%/base/fd.c \
 	%D%/base/jscan.c %D%/base/json.c %D%/base/log.c %D%/base/str.c \
 	%D%/base/sha.c %D%/base/ulid.c \
-	%D%/core/content.c \
-	%D%/http/guard.c %D%/http/loop.c %D%/http/xfer.c
+	%D%/core/address.c %D%/core/content.c %D%/core/header.c \
+	%D%/http/exchange.c %D%/http/guard.c %D%/http/lookup.c %D%/http/xfer.c
 libforeman_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(CJSON_CFLAGS) $(CRYPTO_CFLAGS)
 libforeman_la_LDFLAGS = $(SHARED_LDFLAGS) -no-undefined \
 	-version-info 0:0:0 -export-symbols-regex '^foreman_'

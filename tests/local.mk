@@ -22,29 +22,36 @@ unit_base = \
 	%D%/unit/base/test_jscan \
 	%D%/unit/base/test_json \
 	%D%/unit/base/test_log \
+	%D%/unit/base/test_memory \
 	%D%/unit/base/test_sha \
 	%D%/unit/base/test_sig \
 	%D%/unit/base/test_str \
 	%D%/unit/base/test_ulid
 
 unit_core = \
+	%D%/unit/core/test_address \
 	%D%/unit/core/test_conf \
 	%D%/unit/core/test_estimate \
 	%D%/unit/core/test_content \
 	%D%/unit/core/test_frame \
+	%D%/unit/core/test_header \
 	%D%/unit/core/test_job \
+	%D%/unit/core/test_memory \
 	%D%/unit/core/test_model \
 	%D%/unit/core/test_order \
 	%D%/unit/core/test_range \
 	%D%/unit/core/test_receiver \
 	%D%/unit/core/test_request \
 	%D%/unit/core/test_retry \
-	%D%/unit/core/test_signature
+	%D%/unit/core/test_setting \
+	%D%/unit/core/test_signature \
+	%D%/unit/core/test_value
 
 unit_store = \
 	%D%/unit/store/test_artifact \
 	%D%/unit/store/test_backup \
 	%D%/unit/store/test_db \
+	%D%/unit/store/test_faults \
 	%D%/unit/store/test_gate \
 	%D%/unit/store/test_gauge \
 	%D%/unit/store/test_group \
@@ -57,16 +64,22 @@ unit_store = \
 	%D%/unit/store/test_page \
 	%D%/unit/store/test_queue \
 	%D%/unit/store/test_remove \
+	%D%/unit/store/test_row \
 	%D%/unit/store/test_schema \
 	%D%/unit/store/test_status
 
 unit_http = \
+	%D%/unit/http/test_exchange \
 	%D%/unit/http/test_guard \
+	%D%/unit/http/test_hub \
+	%D%/unit/http/test_lookup \
 	%D%/unit/http/test_loop \
+	%D%/unit/http/test_memory \
 	%D%/unit/http/test_xfer
 
 unit_fcgi = \
 	%D%/unit/fcgi/test_fcgx \
+	%D%/unit/fcgi/test_memory \
 	%D%/unit/fcgi/test_stream
 
 unit_responder = \
@@ -75,18 +88,22 @@ unit_responder = \
 	%D%/unit/responder/test_batch \
 	%D%/unit/responder/test_call \
 	%D%/unit/responder/test_chat \
+	%D%/unit/responder/test_coda \
 	%D%/unit/responder/test_follow \
 	%D%/unit/responder/test_envelope \
 	%D%/unit/responder/test_guest \
 	%D%/unit/responder/test_health \
 	%D%/unit/responder/test_jobs \
+	%D%/unit/responder/test_keeper \
 	%D%/unit/responder/test_lot \
+	%D%/unit/responder/test_memory \
 	%D%/unit/responder/test_metrics \
 	%D%/unit/responder/test_outlet \
 	%D%/unit/responder/test_pass \
 	%D%/unit/responder/test_pool \
 	%D%/unit/responder/test_prefer \
 	%D%/unit/responder/test_relay \
+	%D%/unit/responder/test_roll \
 	%D%/unit/responder/test_route \
 	%D%/unit/responder/test_serve \
 	%D%/unit/responder/test_shelf \
@@ -96,16 +113,17 @@ unit_responder = \
 	%D%/unit/responder/test_terms \
 	%D%/unit/responder/test_trail \
 	%D%/unit/responder/test_watch \
+	%D%/unit/responder/test_watcher \
 	%D%/unit/responder/test_webhooks
 
 unit_worker = \
 	%D%/unit/worker/test_deliver \
 	%D%/unit/worker/test_drain \
 	%D%/unit/worker/test_embed \
-	%D%/unit/worker/test_header \
 	%D%/unit/worker/test_relay \
 	%D%/unit/worker/test_reply \
 	%D%/unit/worker/test_run \
+	%D%/unit/worker/test_standby \
 	%D%/unit/worker/test_target \
 	%D%/unit/worker/test_unload \
 	%D%/unit/worker/test_upkeep \
@@ -116,12 +134,17 @@ unit_client = \
 	%D%/unit/client/test_chat \
 	%D%/unit/client/test_fetch \
 	%D%/unit/client/test_follow \
+	%D%/unit/client/test_memory \
 	%D%/unit/client/test_submission
 
 unit_cli = \
 	%D%/unit/cli/test_arguments \
 	%D%/unit/cli/test_completion \
-	%D%/unit/cli/test_screen
+	%D%/unit/cli/test_follow \
+	%D%/unit/cli/test_inbox \
+	%D%/unit/cli/test_jobs \
+	%D%/unit/cli/test_screen \
+	%D%/unit/cli/test_service
 
 unit_tests = $(unit_base) $(unit_core) $(unit_store) $(unit_http) \
 	$(unit_fcgi) $(unit_responder) $(unit_worker) $(unit_client) $(unit_cli)
@@ -131,25 +154,42 @@ threaded_tests = $(unit_base) $(unit_store) $(unit_fcgi) $(unit_responder) \
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
+## of programs with unit/starve.h: where their allocations may fail
+starve_ldflags = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc \
+	-Wl,--wrap=realloc,--wrap=strdup,--wrap=strndup,--wrap=asprintf
+%C%_unit_base_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_client_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_http_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_fcgi_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_responder_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_core_test_memory_LDFLAGS = $(starve_ldflags)
+%C%_unit_store_test_faults_LDFLAGS = $(starve_ldflags)
+
 ## base is the default; every other layer's programs name it.
 LDADD = libbase.la
 
+%C%_unit_core_test_address_LDADD = libcore.la
 %C%_unit_core_test_conf_LDADD = libcore.la
 %C%_unit_core_test_estimate_LDADD = libcore.la
 %C%_unit_core_test_content_LDADD = libcore.la
 %C%_unit_core_test_frame_LDADD = libcore.la
+%C%_unit_core_test_header_LDADD = libcore.la
 %C%_unit_core_test_job_LDADD = libcore.la
+%C%_unit_core_test_memory_LDADD = libcore.la
 %C%_unit_core_test_model_LDADD = libcore.la
 %C%_unit_core_test_order_LDADD = libcore.la
 %C%_unit_core_test_receiver_LDADD = libcore.la
 %C%_unit_core_test_range_LDADD = libcore.la
 %C%_unit_core_test_request_LDADD = libcore.la
 %C%_unit_core_test_retry_LDADD = libcore.la
+%C%_unit_core_test_setting_LDADD = libcore.la
 %C%_unit_core_test_signature_LDADD = libcore.la
+%C%_unit_core_test_value_LDADD = libcore.la
 
 %C%_unit_store_test_artifact_LDADD = libstore.la
 %C%_unit_store_test_backup_LDADD = libstore.la
 %C%_unit_store_test_db_LDADD = libstore.la
+%C%_unit_store_test_faults_LDADD = libstore.la
 %C%_unit_store_test_gate_LDADD = libstore.la
 %C%_unit_store_test_gauge_LDADD = libstore.la
 %C%_unit_store_test_group_LDADD = libstore.la
@@ -162,14 +202,20 @@ LDADD = libbase.la
 %C%_unit_store_test_page_LDADD = libstore.la
 %C%_unit_store_test_queue_LDADD = libstore.la
 %C%_unit_store_test_remove_LDADD = libstore.la
+%C%_unit_store_test_row_LDADD = libstore.la
 %C%_unit_store_test_schema_LDADD = libstore.la
 %C%_unit_store_test_status_LDADD = libstore.la
 
+%C%_unit_http_test_exchange_LDADD = libhttp.la
 %C%_unit_http_test_guard_LDADD = libhttp.la
+%C%_unit_http_test_hub_LDADD = libhttp.la
+%C%_unit_http_test_lookup_LDADD = libhttp.la
 %C%_unit_http_test_loop_LDADD = libhttp.la
+%C%_unit_http_test_memory_LDADD = libhttp.la
 %C%_unit_http_test_xfer_LDADD = libhttp.la
 
 %C%_unit_fcgi_test_fcgx_LDADD = libfastcgi.la
+%C%_unit_fcgi_test_memory_LDADD = libfastcgi.la
 %C%_unit_fcgi_test_stream_LDADD = libfastcgi.la
 
 %C%_unit_responder_test_answer_LDADD = libresponder.la
@@ -177,18 +223,22 @@ LDADD = libbase.la
 %C%_unit_responder_test_batch_LDADD = libresponder.la
 %C%_unit_responder_test_call_LDADD = libresponder.la
 %C%_unit_responder_test_chat_LDADD = libresponder.la
+%C%_unit_responder_test_coda_LDADD = libresponder.la
 %C%_unit_responder_test_follow_LDADD = libresponder.la
 %C%_unit_responder_test_envelope_LDADD = libresponder.la
 %C%_unit_responder_test_guest_LDADD = libresponder.la
 %C%_unit_responder_test_health_LDADD = libresponder.la
 %C%_unit_responder_test_jobs_LDADD = libresponder.la
+%C%_unit_responder_test_keeper_LDADD = libresponder.la
 %C%_unit_responder_test_lot_LDADD = libresponder.la
+%C%_unit_responder_test_memory_LDADD = libresponder.la
 %C%_unit_responder_test_metrics_LDADD = libresponder.la
 %C%_unit_responder_test_outlet_LDADD = libresponder.la
 %C%_unit_responder_test_pass_LDADD = libresponder.la
 %C%_unit_responder_test_pool_LDADD = libresponder.la
 %C%_unit_responder_test_prefer_LDADD = libresponder.la
 %C%_unit_responder_test_relay_LDADD = libresponder.la
+%C%_unit_responder_test_roll_LDADD = libresponder.la
 %C%_unit_responder_test_route_LDADD = libresponder.la
 %C%_unit_responder_test_serve_LDADD = libresponder.la
 %C%_unit_responder_test_shelf_LDADD = libresponder.la
@@ -198,15 +248,16 @@ LDADD = libbase.la
 %C%_unit_responder_test_terms_LDADD = libresponder.la
 %C%_unit_responder_test_trail_LDADD = libresponder.la
 %C%_unit_responder_test_watch_LDADD = libresponder.la
+%C%_unit_responder_test_watcher_LDADD = libresponder.la
 %C%_unit_responder_test_webhooks_LDADD = libresponder.la
 
 %C%_unit_worker_test_deliver_LDADD = libworker.la
 %C%_unit_worker_test_drain_LDADD = libworker.la
 %C%_unit_worker_test_embed_LDADD = libworker.la
-%C%_unit_worker_test_header_LDADD = libworker.la
 %C%_unit_worker_test_relay_LDADD = libworker.la
 %C%_unit_worker_test_reply_LDADD = libworker.la
 %C%_unit_worker_test_run_LDADD = libworker.la
+%C%_unit_worker_test_standby_LDADD = libworker.la
 %C%_unit_worker_test_target_LDADD = libworker.la
 %C%_unit_worker_test_unload_LDADD = libworker.la
 %C%_unit_worker_test_upkeep_LDADD = libworker.la
@@ -216,16 +267,21 @@ LDADD = libbase.la
 %C%_unit_client_test_chat_LDADD = libclient.la
 %C%_unit_client_test_fetch_LDADD = libclient.la
 %C%_unit_client_test_follow_LDADD = libclient.la
+%C%_unit_client_test_memory_LDADD = libclient.la
 %C%_unit_client_test_submission_LDADD = libclient.la
 
 %C%_unit_cli_test_arguments_LDADD = libcli.la
 %C%_unit_cli_test_completion_LDADD = libcli.la
+%C%_unit_cli_test_follow_LDADD = libcli.la
+%C%_unit_cli_test_inbox_LDADD = libcli.la
+%C%_unit_cli_test_jobs_LDADD = libcli.la
 %C%_unit_cli_test_screen_LDADD = libcli.la
+%C%_unit_cli_test_service_LDADD = libcli.la
 
-EXTRA_DIST += %D%/unit/t.h %D%/unit/cli/captured.h %D%/unit/client/served.h %D%/unit/store/store.h \
+EXTRA_DIST += %D%/unit/t.h %D%/unit/counts.c %D%/unit/starve.h %D%/unit/cli/captured.h %D%/unit/cli/run.h %D%/unit/client/served.h %D%/unit/store/store.h \
 	%D%/unit/store/version1.sql \
-	%D%/unit/responder/stage.h %D%/unit/worker/slot.h \
-	%D%/unit/worker/world.h
+	%D%/unit/http/peers.h %D%/unit/responder/stage.h %D%/unit/worker/disk.h \
+	%D%/unit/worker/slot.h %D%/unit/worker/world.h
 
 ## --- what a linker cannot see: which way the includes point -------------------
 dist_check_SCRIPTS += %D%/layers.sh
@@ -255,7 +311,7 @@ noinst_PROGRAMS += %D%/fake-ollama/fake-ollama
 EXTRA_DIST += %D%/fake-ollama/README.md %D%/fake-ollama/test_fake.py
 
 ## --- the system tests: real processes, run by tests/run.sh --------------------
-EXTRA_DIST += %D%/run.sh %D%/nightly.sh %D%/steps.sh \
+EXTRA_DIST += %D%/run.sh %D%/nightly.sh %D%/steps.sh %D%/branches.py \
 	%D%/system/pytest.ini %D%/system/conftest.py %D%/system/harness.py \
 	%D%/system/test_artifacts.py %D%/system/test_stream.py \
 	%D%/system/test_chat.py %D%/system/test_embed.py %D%/system/test_jobs.py \
@@ -289,6 +345,20 @@ EXTRA_DIST += %D%/system/test_go_llm.py \
 
 EXTRA_DIST += %D%/system/test_metrics.py %D%/system/test_logs.py
 EXTRA_DIST += %D%/system/test_cli.py %D%/system/test_library.py
+EXTRA_DIST += %D%/system/test_estimates.py %D%/system/test_fulldisk.py \
+	%D%/system/test_killloop.py %D%/system/test_routes.py \
+	%D%/system/test_watch.py
+
+## --- for LD_PRELOAD: a slow disk, and the Nth call that fails ------------------
+preloads = %D%/bench/slowsync.so %D%/faults/faults.so
+check_DATA = %D%/faults/faults.so
+EXTRA_DIST += %D%/faults/faults.c %D%/faults/lsan.supp \
+	%D%/system/test_faults.py
+CLEANFILES += $(preloads)
+
+$(preloads): %.so: %.c
+	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(DEFS) $(DEFAULT_INCLUDES) \
+		$(WARN_CFLAGS) -std=gnu11 -O2 -shared -fPIC -o $@ $<
 
 ## --- the benchmark: make bench prints the table of docs/performance.md --------
 EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop %D%/bench/trivial \
@@ -310,11 +380,7 @@ EXTRA_PROGRAMS += %D%/bench/load %D%/bench/syncloop %D%/bench/trivial \
 %C%_bench_scale_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 %C%_bench_scale_LDADD = libstore.la $(SQLITE_LIBS)
 EXTRA_DIST += %D%/bench/run.py %D%/bench/slowsync.c
-CLEANFILES += $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
-
-%D%/bench/slowsync.so: %D%/bench/slowsync.c
-	$(AM_V_CC)$(MKDIR_P) $(@D) && $(CC) $(DEFS) $(DEFAULT_INCLUDES) \
-		$(WARN_CFLAGS) -std=gnu11 -O2 -shared -fPIC -o $@ $<
+CLEANFILES += $(EXTRA_PROGRAMS)
 
 bench: all $(EXTRA_PROGRAMS) %D%/bench/slowsync.so
 	python3 $(top_srcdir)/%D%/bench/run.py --build $(abs_builddir)

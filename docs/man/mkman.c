@@ -4,7 +4,7 @@
  *   mkman <foreman-settings.5.in >foreman-settings.5
  *
  * copies a page, and puts in place of the lines @SETTINGS@ and @COMMANDS@ what
- * the tables of core/conf.c and cli/commands.c say.
+ * the tables of core/setting.c and cli/commands.c say.
  */
 #include <config.h>
 
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "core/conf.h"
+#include "core/setting.h"
 
 /* Text as mdoc takes it; none of the tables' begins with a dot. */
 static void print_text(const char *text)
@@ -29,43 +29,40 @@ static void print_text(const char *text)
 
 /* --- settings -------------------------------------------------------------- */
 
-static void print_setting(const struct conf_help *h)
+static void print_setting(const struct setting *s)
 {
-	const char *dots = strstr(h->range, "..");
+	const char *dots = strstr(s->range, "..");
 	char accepts[200];
 
-	printf(".It Ev %s\n", h->name);
-	print_text(h->help);
+	printf(".It Ev %s\n", s->name);
+	print_text(s->help);
 	puts(".");
 	/* what the value looks like, and between which bounds it lies */
-	snprintf(accepts, sizeof(accepts), "%s", h->accepts);
+	snprintf(accepts, sizeof(accepts), "%s", s->type->accepts);
 	if (accepts[0] && accepts[strlen(accepts) - 1] == ',')
 		accepts[strlen(accepts) - 1] = '\0'; /* it went on there */
 	fputs("Takes ", stdout);
 	print_text(accepts);
-	if (strncmp(h->range, "0 or ", 5) == 0)
-		printf(" from %.*s to %s, or 0", (int)(dots - h->range - 5), h->range + 5,
+	if (strncmp(s->range, "0 or ", 5) == 0)
+		printf(" from %.*s to %s, or 0", (int)(dots - s->range - 5), s->range + 5,
 		       dots + 2);
 	else if (dots)
-		printf(" from %.*s to %s", (int)(dots - h->range), h->range, dots + 2);
+		printf(" from %.*s to %s", (int)(dots - s->range), s->range, dots + 2);
 	puts(".");
-	if (h->fallback[0]) {
+	if (s->fallback[0]) {
 		printf("The default is\n.Ql ");
-		print_text(h->fallback);
+		print_text(s->fallback);
 		puts(" .");
 	}
-	if (h->secret)
-		printf("A secret: see also\n.Ev %s_FILE .\n", h->name);
+	if (s->secret)
+		printf("A secret: see also\n.Ev %s_FILE .\n", s->name);
 }
 
 static void print_settings(void)
 {
 	puts(".Bl -tag -width Ds");
-	for (size_t i = 0; i < conf_help_count(); i++) {
-		struct conf_help h = conf_help(i);
-
-		print_setting(&h);
-	}
+	for (size_t i = 0; i < setting_count; i++)
+		print_setting(&settings[i]);
 	puts(".El");
 }
 

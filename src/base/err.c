@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,33 @@ const char *err_name(enum err e)
 
 	assert((unsigned)e < ERR_COUNT);
 	return names[e];
+}
+
+enum err err_of_errno(int number)
+{
+	switch (number) {
+	case EPIPE:
+	case ECONNRESET:
+		return ERR_CLOSED;
+	case ENOSPC:
+	case EDQUOT:
+		return ERR_FULL;
+	case ENOENT:
+	case ENOTDIR:
+	case ECONNREFUSED:
+		return ERR_NOENT;
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return ERR_DENIED;
+	case EAGAIN:
+	case EADDRINUSE:
+		return ERR_BUSY;
+	case ENOMEM:
+		return ERR_NOMEM;
+	default:
+		return ERR_IO;
+	}
 }
 
 /* Through a copy: the arguments may point into the text that is replaced. */

@@ -34,6 +34,9 @@ enum err {
 /* A static lower-case name such as "stale", for logs and tests. */
 const char *err_name(enum err e);
 
+/* What an errno tells the program to do. */
+enum err err_of_errno(int number);
+
 /* Why, for a person: one line, no newline, no secret. Starts empty. */
 struct errtext {
 	char s[256];

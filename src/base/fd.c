@@ -32,38 +32,13 @@
 #define SOCKET_MODE 0660
 #define READ_STEP 65536
 
-static enum err err_of(int number)
-{
-	switch (number) {
-	case EPIPE:
-	case ECONNRESET:
-		return ERR_CLOSED;
-	case ENOSPC:
-	case EDQUOT:
-		return ERR_FULL;
-	case ENOENT:
-	case ECONNREFUSED:
-		return ERR_NOENT;
-	case EACCES:
-	case EPERM:
-		return ERR_DENIED;
-	case EAGAIN:
-	case EADDRINUSE:
-		return ERR_BUSY;
-	case ENOMEM:
-		return ERR_NOMEM;
-	default:
-		return ERR_IO;
-	}
-}
-
 /* errno as the answer, and as the text. */
 static enum err failed(struct errtext *why, const char *what, const char *name)
 {
 	int number = errno;
 
 	errtext_set(why, "cannot %s '%s': %s", what, name, strerror(number));
-	return err_of(number);
+	return err_of_errno(number);
 }
 
 void fd_close(int *fd)
@@ -123,7 +98,7 @@ enum err fd_write_all(int fd, const void *p, size_t len, int timeout_ms)
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
-			return err_of(errno);
+			return err_of_errno(errno);
 		if (timeout_ms >= 0) {
 			int64_t left_ms = due_mono_ms - clock_mono_ms();
 
@@ -295,7 +270,7 @@ enum err fd_connect_unix(const char *path, bool nonblock, int *out)
 	if (fd < 0)
 		return ERR_IO;
 	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
-		e = err_of(errno);
+		e = err_of_errno(errno);
 	else if (!nonblock)
 		e = fd_nonblock(fd, false);
 	if (e)

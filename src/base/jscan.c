@@ -416,41 +416,6 @@ enum err jscan(struct span text, const struct jscan_rules *rules,
 	return ERR_OK;
 }
 
-/* --- looking into what was walked ------------------------------------------ */
-
-/* From an opening quote to behind the closing one, in well-formed text. */
-static const char *pass_string(const char *p, const char *end)
-{
-	bool high = false;
-
-	for (p++; (p = pass_plain(p, end, &high)) < end && *p != '"';)
-		p += 2;
-	return p + 1;
-}
-
-size_t jscan_count(const struct jscan_value *value)
-{
-	const char *p = value->raw.p, *end = p + value->raw.len;
-	size_t depth = 0, commas = 0;
-
-	if ((value->type != JSCAN_ARRAY && value->type != JSCAN_OBJECT) || value->empty)
-		return 0;
-	while (p < end) {
-		if (*p == '"') {
-			p = pass_string(p, end);
-			continue;
-		}
-		if (*p == '[' || *p == '{')
-			depth++;
-		else if (*p == ']' || *p == '}')
-			depth--;
-		else if (*p == ',' && depth == 1)
-			commas++;
-		p++;
-	}
-	return commas + 1;
-}
-
 /* --- unescaping ------------------------------------------------------------ */
 
 #define REPLACEMENT 0xfffd

@@ -61,9 +61,6 @@ enum err jscan(struct span text, const struct jscan_rules *rules,
                jscan_member_fn *fn, void *arg, struct jscan_value *top,
                struct errtext *why) MUST_CHECK;
 
-/* The elements of an array or object value, counted. */
-size_t jscan_count(const struct jscan_value *value);
-
 /*
  * Decode a JSON string's raw bytes (with its quotes, or a key without them).
  * A heap copy, NUL-terminated; escapes become UTF-8; lone surrogates and bytes

@@ -58,17 +58,53 @@ enum err json_parse(struct span text, cJSON **out, struct errtext *why)
 	return ERR_INVAL;
 }
 
+/* --- what lacks a part ----------------------------------------------------- */
+
+/* Stands in the valueint of an object or array, which cJSON does not use. */
+#define LACKS 1
+
+void json_lack(cJSON *o)
+{
+	if (o)
+		o->valueint = LACKS;
+}
+
+static bool whole(const cJSON *tree)
+{
+	const cJSON *part;
+
+	if (!cJSON_IsObject(tree) && !cJSON_IsArray(tree))
+		return true;
+	if (tree->valueint == LACKS)
+		return false;
+	cJSON_ArrayForEach(part, tree)
+	{
+		if (!whole(part))
+			return false;
+	}
+	return true;
+}
+
 char *json_text(const cJSON *tree)
 {
-	return cJSON_PrintUnformatted(tree);
+	return whole(tree) ? cJSON_PrintUnformatted(tree) : NULL;
+}
+
+/* --- adding ---------------------------------------------------------------- */
+
+/* Takes the item over; NULL: there was no memory for it. */
+static cJSON *add(cJSON *o, const char *key, cJSON *item)
+{
+	if (item && cJSON_AddItemToObject(o, key, item))
+		return item;
+	cJSON_Delete(item);
+	json_lack(o);
+	return NULL;
 }
 
 void json_add_str(cJSON *o, const char *key, const char *s)
 {
-	if (s)
-		cJSON_AddStringToObject(o, key, s);
-	else
-		cJSON_AddNullToObject(o, key);
+	add(o, key, s ? cJSON_CreateString(s) : cJSON_CreateNull());
 }
 
 void json_add_int(cJSON *o, const char *key, int64_t n)
@@ -76,12 +112,12 @@ void json_add_int(cJSON *o, const char *key, int64_t n)
 	char digits[24]; /* cJSON's numbers are doubles: exact to 2^53 only */
 
 	snprintf(digits, sizeof(digits), "%lld", (long long)n);
-	cJSON_AddRawToObject(o, key, digits);
+	json_add_raw(o, key, digits);
 }
 
 void json_add_bool(cJSON *o, const char *key, bool b)
 {
-	cJSON_AddBoolToObject(o, key, b);
+	add(o, key, cJSON_CreateBool(b));
 }
 
 void json_add_time(cJSON *o, const char *key, int64_t wall_ms)
@@ -95,8 +131,23 @@ void json_add_time(cJSON *o, const char *key, int64_t wall_ms)
 
 void json_add_raw(cJSON *o, const char *key, const char *json_value)
 {
-	if (json_value)
-		cJSON_AddRawToObject(o, key, json_value);
-	else
-		cJSON_AddNullToObject(o, key);
+	add(o, key, json_value ? cJSON_CreateRaw(json_value) : cJSON_CreateNull());
+}
+
+cJSON *json_add_object(cJSON *o, const char *key)
+{
+	return add(o, key, cJSON_CreateObject());
+}
+
+cJSON *json_add_array(cJSON *o, const char *key)
+{
+	return add(o, key, cJSON_CreateArray());
+}
+
+void json_append(cJSON *list, cJSON *item)
+{
+	if (item && cJSON_AddItemToArray(list, item))
+		return;
+	cJSON_Delete(item);
+	json_lack(list);
 }

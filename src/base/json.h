@@ -28,16 +28,27 @@
  */
 enum err json_parse(struct span text, cJSON **out, struct errtext *why) MUST_CHECK;
 
-/* Compact text on the heap (free() it); NULL when there is no memory. */
+/* Compact text on the heap (free() it); NULL when there is no memory, or was
+ * none for a part of the tree. */
 char *json_text(const cJSON *tree);
 
 /* Add to an object. All are safe on NULL trees; on lack of memory the member
- * is missing and json_text tells nothing: callers build small trees. */
+ * is missing, and json_text will say so. */
 void json_add_str(cJSON *o, const char *key, const char *s);  /* NULL: null */
 void json_add_int(cJSON *o, const char *key, int64_t n);      /* exact */
 void json_add_bool(cJSON *o, const char *key, bool b);
 void json_add_time(cJSON *o, const char *key, int64_t wall_ms); /* 0: null */
 /* `json_value` must be well-formed JSON; NULL adds null. */
 void json_add_raw(cJSON *o, const char *key, const char *json_value);
+/* The new member, which is its parent's; NULL when there is no memory. */
+cJSON *json_add_object(cJSON *o, const char *key);
+cJSON *json_add_array(cJSON *o, const char *key);
+
+/* Add to an array, which takes the item over, come what may; a NULL item is one
+ * that there was no memory for. */
+void json_append(cJSON *list, cJSON *item);
+
+/* There was no memory for something that belongs into this object or array. */
+void json_lack(cJSON *o);
 
 #endif

@@ -1,8 +1,10 @@
 /*
  * sha.c - SHA-256, its HMAC, and the kernel's random bytes.
  *
- * None of these can fail but for want of memory or a broken installation, and
- * nobody could go on without them: such a process stops where it stands.
+ * Digests are made where they stand, without memory or a provider that could
+ * be missing, so that none of them can fail: hence libcrypto's old calls, its
+ * new ones allocate. Random bytes may fail on a kernel that has none; nobody
+ * could go on without them, and such a process stops where it stands.
  */
 #include <config.h>
 
@@ -13,21 +15,21 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include <openssl/sha.h>
 
 #include "base/str.h"
 
-static void need(bool done)
-{
-	if (!done)
-		abort();
-}
+#define BLOCK 64 /* bytes SHA-256 takes at a time (RFC 2104's B) */
 
 void sha256(const void *p, size_t len, unsigned char out[SHA256_LEN])
 {
-	need(EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL));
+	SHA256_CTX c;
+
+	SHA256_Init(&c);
+	SHA256_Update(&c, p, len);
+	SHA256_Final(out, &c);
 }
 
 void sha256_hex(const void *p, size_t len, char out[2 * SHA256_LEN + 1])
@@ -38,25 +40,36 @@ void sha256_hex(const void *p, size_t len, char out[2 * SHA256_LEN + 1])
 	str_hex(digest, sizeof(digest), out);
 }
 
+/* Begin a digest with the key, each of its bytes turned by `pad`. */
+static void begin_padded(SHA256_CTX *c, const unsigned char key[BLOCK], int pad)
+{
+	unsigned char block[BLOCK];
+
+	for (size_t i = 0; i < BLOCK; i++)
+		block[i] = (unsigned char)(key[i] ^ pad);
+	SHA256_Init(c);
+	SHA256_Update(c, block, sizeof(block));
+	OPENSSL_cleanse(block, sizeof(block));
+}
+
 void sha_hmac256(const void *key, size_t key_len, const struct sha_piece *pieces,
                  size_t count, unsigned char out[SHA256_LEN])
 {
-	char digest[] = "SHA256";
-	const OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_utf8_string("digest", digest, 0),
-		OSSL_PARAM_construct_end(),
-	};
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(mac);
-	size_t len;
+	unsigned char whole[BLOCK] = { 0 }, inner[SHA256_LEN];
+	SHA256_CTX c;
 
-	/* a NULL key would mean "the one set before", and there is none */
-	need(ctx && EVP_MAC_init(ctx, key_len ? key : "", key_len, params));
+	if (key_len > BLOCK)
+		sha256(key, key_len, whole);
+	else if (key_len > 0)
+		memcpy(whole, key, key_len);
+	begin_padded(&c, whole, 0x36);
 	for (size_t i = 0; i < count; i++)
-		need(EVP_MAC_update(ctx, pieces[i].p, pieces[i].len));
-	need(EVP_MAC_final(ctx, out, &len, SHA256_LEN));
-	EVP_MAC_CTX_free(ctx);
-	EVP_MAC_free(mac);
+		SHA256_Update(&c, pieces[i].p, pieces[i].len);
+	SHA256_Final(inner, &c);
+	begin_padded(&c, whole, 0x5c);
+	SHA256_Update(&c, inner, sizeof(inner));
+	SHA256_Final(out, &c);
+	OPENSSL_cleanse(whole, sizeof(whole));
 }
 
 void sha_random(void *p, size_t len)
@@ -66,7 +79,8 @@ void sha_random(void *p, size_t len)
 	while (len) {
 		ssize_t got = getrandom(to, len, 0);
 
-		need(got > 0 || errno == EINTR);
+		if (got <= 0 && errno != EINTR)
+			abort();
 		if (got > 0) {
 			to += got;
 			len -= (size_t)got;

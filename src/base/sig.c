@@ -1,5 +1,9 @@
 /*
  * sig.c - which signals wait to be read, and the way back for a child.
+ *
+ * What stays true: nothing is interrupted and no handler runs. What a program
+ * wants to know of waits on a descriptor, the rest of the usual ones is blocked
+ * or ignored. Whoever is about to exec must undo that (sig_restore).
  */
 #include <config.h>
 

@@ -105,6 +105,28 @@ int cli_fail(const foreman_error *e)
 	return cli_say(cli_exit_code(e->code), "%s", e->text);
 }
 
+/* --- input ----------------------------------------------------------------- */
+
+int cli_read(const char *path, const char *too_large, struct buf *out)
+{
+	bool standard = !path || strcmp(path, "-") == 0;
+	FILE *f = standard ? stdin : fopen(path, "re");
+	int status = EX_OK;
+	char chunk[16384];
+	size_t got;
+
+	if (!f)
+		return cli_say(EX_NOINPUT, "cannot open %s: %s", path, strerror(errno));
+	while (!status && (got = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		if (buf_add(out, chunk, got))
+			status = cli_say(EX_DATAERR, "%s", too_large);
+	if (!status && ferror(f))
+		status = cli_say(EX_IOERR, "cannot read %s", standard ? "stdin" : path);
+	if (!standard)
+		fclose(f);
+	return status;
+}
+
 /* --- output ---------------------------------------------------------------- */
 
 bool cli_flushed(FILE *out)

@@ -16,6 +16,7 @@
 #define FOREMAN_CLI_CLI_H
 
 #include "base/attr.h"
+#include "base/buf.h"
 #include "base/json.h"
 #include "client/call.h"
 #include "client/foreman.h"
@@ -76,6 +77,10 @@ int cli_say(int exit_code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* The same about a call, with the exit code that it amounts to. */
 int cli_fail(const foreman_error *e);
 int cli_exit_code(foreman_code code);
+
+/* All of a file, or of stdin for NULL and "-", appended to `out`, whose bound
+ * amounts to `too_large`. Anything but 0 has been told and is the exit code. */
+int cli_read(const char *path, const char *too_large, struct buf *out);
 
 /* Flush `out`; false when something that was printed there cannot be written. */
 bool cli_flushed(FILE *out);

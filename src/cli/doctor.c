@@ -53,8 +53,7 @@ static void PRINTF_LIKE(4, 5)
 		json_add_str(o, "check", what);
 		json_add_str(o, "level", words[level]);
 		json_add_str(o, "text", text);
-		if (!cJSON_AddItemToArray(v->findings, o))
-			cJSON_Delete(o);
+		json_append(v->findings, o);
 	} else {
 		printf("%-8s %-12s %s\n", words[level], what, text);
 	}

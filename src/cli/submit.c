@@ -6,7 +6,6 @@
  */
 #include <config.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,26 +17,6 @@
 #include "core/request.h"
 
 #define FILE_MAX_BYTES (64u * 1024 * 1024) /* FOREMAN_MAX_BODY's default */
-
-static int read_file(const char *path, struct buf *out)
-{
-	bool standard = !path || strcmp(path, "-") == 0;
-	FILE *f = standard ? stdin : fopen(path, "re");
-	char chunk[16384];
-	size_t got;
-	int status = EX_OK;
-
-	if (!f)
-		return cli_say(EX_NOINPUT, "cannot open %s: %s", path, strerror(errno));
-	while (!status && (got = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		if (buf_add(out, chunk, got))
-			status = cli_say(EX_DATAERR, "the request is larger than 64 MiB");
-	if (!status && ferror(f))
-		status = cli_say(EX_IOERR, "cannot read %s", standard ? "stdin" : path);
-	if (!standard)
-		fclose(f);
-	return status;
-}
 
 /* The request around a question's text. */
 static char *request_around(const char *model, const char *endpoint,
@@ -56,8 +35,7 @@ static char *request_around(const char *model, const char *endpoint,
 
 		json_add_str(message, "role", "user");
 		json_add_str(message, "content", text);
-		if (!cJSON_AddItemToArray(cJSON_AddArrayToObject(o, "messages"), message))
-			cJSON_Delete(message);
+		json_append(json_add_array(o, "messages"), message);
 	}
 	if (stream)
 		json_add_bool(o, "stream", true);
@@ -148,7 +126,7 @@ int run_submit(struct cli *c)
 	if (!endpoint)
 		endpoint = endpoint_path(ENDPOINT_CHAT);
 	buf_init(&file, FILE_MAX_BYTES);
-	status = read_file(c->operands[0], &file);
+	status = cli_read(c->operands[0], "the request is larger than 64 MiB", &file);
 	if (!status && (!file.len || strlen(buf_str(&file)) != file.len))
 		status = cli_say(EX_DATAERR, "the request is empty, or no text");
 	if (!status && model) {

@@ -3,7 +3,6 @@
  */
 #include <config.h>
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,26 +125,6 @@ static int judge(const struct cli *c, bool good, const char *text)
 	return good ? EX_OK : 1;
 }
 
-static int read_body(const char *path, struct buf *body)
-{
-	bool standard = strcmp(path, "-") == 0;
-	FILE *f = standard ? stdin : fopen(path, "re");
-	int status = EX_OK;
-	char chunk[16384];
-	size_t got;
-
-	if (!f)
-		return cli_say(EX_NOINPUT, "cannot open %s: %s", path, strerror(errno));
-	while (!status && (got = fread(chunk, 1, sizeof(chunk), f)) > 0)
-		if (buf_add(body, chunk, got))
-			status = cli_say(EX_DATAERR, "the body is larger than a webhook's");
-	if (!status && ferror(f))
-		status = cli_say(EX_IOERR, "cannot read %s", standard ? "stdin" : path);
-	if (!standard)
-		fclose(f);
-	return status;
-}
-
 int run_webhooks_verify(struct cli *c)
 {
 	const char *id = cli_option(c, "id"), *signature = cli_option(c, "signature");
@@ -163,7 +142,7 @@ int run_webhooks_verify(struct cli *c)
 	if (!id || !signature || timestamp < 0)
 		return cli_say(EX_USAGE, "--id, --timestamp and --signature are needed");
 	buf_init(&body, BODY_MAX);
-	status = read_body(c->operands[0], &body);
+	status = cli_read(c->operands[0], "the body is larger than a webhook's", &body);
 	e = signature_check(secrets(), id, timestamp,
 	                    (struct span){ body.p ? body.p : "", body.len },
 	                    span_of(signature));

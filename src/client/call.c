@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "core/header.h"
 #include "http/xfer.h"
 
 #define SHELF 8 /* idle lines kept */
@@ -249,13 +250,12 @@ static void take_header(struct exchange *x, struct span name, struct span value)
 static bool on_head(void *arg, const struct xfer_head *head)
 {
 	struct exchange *x = arg;
-	struct span lines = head->headers, line, name;
+	struct span lines = head->headers, name, value;
 
 	x->reply->status = head->status;
 	str_copy(x->reply->type, sizeof(x->reply->type), head->content_type);
-	while (span_cut(&lines, '\n', &line))
-		if (span_cut(&line, ':', &name))
-			take_header(x, span_trim(name), span_trim(line));
+	while (header_next(&lines, &name, &value))
+		take_header(x, name, value);
 	return true;
 }
 
@@ -398,7 +398,7 @@ static foreman_code judge(const struct exchange *x,
 	}
 }
 
-static void pause_ms(int64_t ms)
+void call_pause(int64_t ms)
 {
 	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
@@ -419,7 +419,7 @@ static bool pause_before(const foreman *f, const struct exchange *x, int tries,
 		ms = x->retry_after_ms;
 	if (clock_mono_ms() + ms - began_ms > f->patience_ms)
 		return false;
-	pause_ms(ms);
+	call_pause(ms);
 	return true;
 }
 

@@ -54,6 +54,9 @@ struct call_reply {
 foreman_code call_service(foreman *f, const struct call_ask *ask,
                           struct call_reply *reply, foreman_error *e) MUST_CHECK;
 
+/* Sleep so long; not at all if that is negative. */
+void call_pause(int64_t ms);
+
 /* Fill in `e` (may be NULL) and return its code. */
 foreman_code call_error(foreman_error *e, foreman_code code, const char *fmt, ...)
     PRINTF_LIKE(3, 4);

@@ -37,33 +37,29 @@ static bool is_messages(const char *prompt)
 }
 
 /* {"role":"user","content":prompt}, or the caller's own messages. */
-static bool add_messages(cJSON *request, const char *prompt)
+static void add_messages(cJSON *request, const char *prompt)
 {
-	cJSON *messages, *message;
+	cJSON *message;
 
 	if (is_messages(prompt)) {
 		json_add_raw(request, "messages", prompt);
-		return true;
+		return;
 	}
-	messages = cJSON_AddArrayToObject(request, "messages");
 	message = cJSON_CreateObject();
 	json_add_str(message, "role", "user");
 	json_add_str(message, "content", prompt);
-	if (cJSON_AddItemToArray(messages, message))
-		return true;
-	cJSON_Delete(message);
-	return false;
+	json_append(json_add_array(request, "messages"), message);
 }
 
 static char *request_text(const char *model, const char *prompt, bool stream)
 {
 	cJSON *request = cJSON_CreateObject();
-	char *text = NULL;
+	char *text;
 
 	json_add_str(request, "model", model);
 	json_add_bool(request, "stream", stream);
-	if (add_messages(request, prompt))
-		text = json_text(request);
+	add_messages(request, prompt);
+	text = json_text(request);
 	cJSON_Delete(request);
 	return text;
 }

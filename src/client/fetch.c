@@ -122,6 +122,7 @@ foreman_code foreman_fetch_all(foreman *f, const char *id, const char *name,
 {
 	struct buf all;
 	foreman_code code;
+	size_t length;
 	char *taken;
 
 	buf_init(&all, FETCH_MAX_BYTES);
@@ -132,11 +133,12 @@ foreman_code foreman_fetch_all(foreman *f, const char *id, const char *name,
 		buf_done(&all);
 		return code;
 	}
-	if (len)
-		*len = all.len;
-	taken = all.len ? buf_take(&all, NULL) : strdup("");
+	length = all.len;
+	taken = length ? buf_take(&all, NULL) : strdup("");
 	if (!taken)
 		return call_error(e, FOREMAN_NO_MEMORY, "out of memory");
 	*bytes = taken;
+	if (len)
+		*len = length;
 	return FOREMAN_OK;
 }

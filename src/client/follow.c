@@ -4,8 +4,10 @@
 #include <config.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/ulid.h"
 #include "client/call.h"
 #include "client/job.h"
@@ -66,15 +68,35 @@ static int seconds_until(int64_t end_ms)
 	return left_ms > WAIT_S * 1000 ? WAIT_S : (int)(left_ms + 999) / 1000;
 }
 
+/*
+ * A service that stops, or has too many who wait, answers at once; it is not
+ * asked again at full speed then. Returns how long the next pause is to be.
+ */
+static int64_t pause_after(const foreman_job *job, int64_t asked_ms, char last[16],
+                           int64_t pause_ms, int64_t end_ms)
+{
+	int64_t now_ms = clock_mono_ms();
+	bool moved = strcmp(last, foreman_job_state(job)) != 0;
+
+	str_copy(last, 16, foreman_job_state(job));
+	if (moved || now_ms - asked_ms >= CALL_PAUSE_MS)
+		return CALL_PAUSE_MS;
+	call_pause(pause_ms < end_ms - now_ms ? pause_ms : end_ms - now_ms);
+	return 2 * pause_ms < CALL_PAUSE_MAX_MS ? 2 * pause_ms : CALL_PAUSE_MAX_MS;
+}
+
 foreman_code foreman_wait(foreman *f, const char *id, int64_t timeout_ms,
                           foreman_job **job, foreman_error *e)
 {
 	bool forever = timeout_ms < 0 || timeout_ms > INT64_MAX - clock_mono_ms();
 	int64_t end_ms = forever ? INT64_MAX : clock_mono_ms() + timeout_ms;
+	int64_t pause_ms = CALL_PAUSE_MS;
 	foreman_job *now = NULL;
+	char last[16] = "";
 	bool ended;
 
 	for (;;) {
+		int64_t asked_ms = clock_mono_ms();
 		int wait_s = seconds_until(end_ms);
 		char behind[32];
 		struct path path;
@@ -89,6 +111,7 @@ foreman_code foreman_wait(foreman *f, const char *id, int64_t timeout_ms,
 		ended = foreman_job_terminal(now);
 		if (ended || wait_s == 0)
 			break;
+		pause_ms = pause_after(now, asked_ms, last, pause_ms, end_ms);
 		foreman_job_free(now);
 	}
 	if (!ended)

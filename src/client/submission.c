@@ -31,7 +31,7 @@ static bool is_object(const char *text)
 /* "done,failed" as a list. */
 static void add_events(cJSON *webhook, const char *events)
 {
-	cJSON *list = cJSON_AddArrayToObject(webhook, "events");
+	cJSON *list = json_add_array(webhook, "events");
 	struct span rest = span_of(events), piece;
 
 	while (span_cut(&rest, ',', &piece)) {
@@ -39,8 +39,7 @@ static void add_events(cJSON *webhook, const char *events)
 		cJSON *item = word ? cJSON_CreateString(word) : NULL;
 
 		free(word);
-		if (!cJSON_AddItemToArray(list, item))
-			cJSON_Delete(item);
+		json_append(list, item);
 	}
 }
 
@@ -63,7 +62,7 @@ static char *envelope(const foreman_submission *what)
 	if (what->metadata)
 		json_add_raw(o, "metadata", what->metadata);
 	if (what->webhook_url || what->webhook_secret || what->webhook_events) {
-		cJSON *webhook = cJSON_AddObjectToObject(o, "webhook");
+		cJSON *webhook = json_add_object(o, "webhook");
 
 		add_if(webhook, "url", what->webhook_url);
 		add_if(webhook, "secret", what->webhook_secret);

@@ -1,7 +1,7 @@
 /*
  * conf.h - the settings: FOREMAN_* of the environment, and nothing else.
  *
- * One table in conf.c holds every key's name, type, range, default, secrecy
+ * One table (setting.c) holds every key's name, type, range, default, secrecy
  * and help; reading, checking, dumping and the documentation come from it.
  * A key foreman does not know, or a value out of form or range, stops the
  * start with one line that names the key, the value and what is accepted.
@@ -76,18 +76,5 @@ void conf_done(struct conf *c);
 /* Every key and its effective value, one "KEY=value" a line, secrets masked;
  * this is what --check-config prints. */
 void conf_dump(const struct conf *c, FILE *to);
-
-/* For generated documentation: the table's rows, in order. */
-struct conf_help {
-	const char *name;
-	const char *type;     /* "duration", "size", "number" … */
-	const char *accepts;  /* "a duration", "http(s)://host[:port]…" */
-	const char *range;    /* "1..1024", or "" */
-	const char *fallback; /* the default as written, "" = none */
-	const char *help;
-	bool secret;
-};
-size_t conf_help_count(void);
-struct conf_help conf_help(size_t i);
 
 #endif

@@ -192,7 +192,10 @@ static void add_text(cJSON *o, const char *key, const char *s)
 
 	while (copy && !str_utf8_ok(span_of(copy), &bad))
 		copy[bad] = '?';
-	json_add_str(o, key, copy);
+	if (s && !copy)
+		json_lack(o);
+	else
+		json_add_str(o, key, copy);
 	free(copy);
 }
 
@@ -218,8 +221,10 @@ static void add_link(cJSON *o, const char *key, const struct job_view *view,
 		base.len--;
 	size = base.len + sizeof("/jobs/") + ULID_LEN + strlen(tail);
 	link = malloc(size);
-	if (!link)
+	if (!link) {
+		json_lack(o);
 		return;
+	}
 	snprintf(link, size, "%.*s/jobs/%s%s", (int)base.len, base.len ? base.p : "",
 	         job->id, tail);
 	json_add_str(o, key, link);
@@ -248,7 +253,7 @@ static int64_t working_at(const struct job *job)
 
 static void add_timings(cJSON *o, const struct job *job, int64_t now_ms)
 {
-	cJSON *timings = cJSON_AddObjectToObject(o, "timings");
+	cJSON *timings = json_add_object(o, "timings");
 	int64_t queued = job->queued_ms ? job->queued_ms : job->created_ms;
 	int64_t loading = loading_at(job), working = working_at(job);
 	int64_t end = job->finished_ms ? job->finished_ms : now_ms;
@@ -267,14 +272,14 @@ static void add_estimate(cJSON *o, const struct job *job)
 		json_add_str(o, "estimate", NULL);
 		return;
 	}
-	estimate = cJSON_AddObjectToObject(o, "estimate");
+	estimate = json_add_object(o, "estimate");
 	json_add_time(estimate, "starts_at", job->starts_ms);
 	json_add_time(estimate, "ends_at", job->ends_ms);
 }
 
 static void add_usage(cJSON *o, const struct job *job)
 {
-	cJSON *usage = cJSON_AddObjectToObject(o, "usage");
+	cJSON *usage = json_add_object(o, "usage");
 
 	add_count(usage, "prompt_tokens", job->prompt_tokens, 0);
 	add_count(usage, "completion_tokens", job->completion_tokens, 0);
@@ -288,20 +293,23 @@ static bool is_json_type(const char *content_type)
 	       span_eq_nocase(span_trim(type), "application/json");
 }
 
+static bool is_json(struct span text)
+{
+	static const struct jscan_rules rules = { .max_depth = JSON_DEPTH_MAX };
+
+	return jscan(text, &rules, NULL, NULL, NULL, NULL) == ERR_OK;
+}
+
 /*
- * The JSON value in `text` without the white space around its tokens, so that
- * a job object stays one line; NULL when it is none (or no memory).
+ * A JSON value without the white space around its tokens, so that a job object
+ * stays one line; NULL when there is no memory.
  */
 static char *one_line(struct span text)
 {
-	static const struct jscan_rules rules = { .max_depth = JSON_DEPTH_MAX };
 	bool in_string = false;
 	size_t n = 0;
-	char *out;
+	char *out = malloc(text.len + 1);
 
-	if (jscan(text, &rules, NULL, NULL, NULL, NULL))
-		return NULL;
-	out = malloc(text.len + 1);
 	if (!out)
 		return NULL;
 	for (size_t i = 0; i < text.len; i++) {
@@ -324,15 +332,18 @@ static char *one_line(struct span text)
 static void add_inline(cJSON *o, const struct artifact *a)
 {
 	struct span bytes = { a->inline_bytes, (size_t)a->bytes };
-	char *text = is_json_type(a->content_type) ? one_line(bytes) : NULL;
+	bool json = is_json_type(a->content_type) && is_json(bytes);
+	char *text;
 
-	if (text) {
+	if (!json && (memchr(bytes.p, '\0', bytes.len) || !str_utf8_ok(bytes, NULL)))
+		return;
+	text = json ? one_line(bytes) : span_dup(bytes);
+	if (!text)
+		json_lack(o);
+	else if (json)
 		json_add_raw(o, "inline", text);
-	} else if (!memchr(bytes.p, '\0', bytes.len) && str_utf8_ok(bytes, NULL)) {
-		text = span_dup(bytes);
-		if (text)
-			json_add_str(o, "inline", text);
-	}
+	else
+		json_add_str(o, "inline", text);
 	free(text);
 }
 
@@ -360,8 +371,7 @@ static void add_artifact(cJSON *list, const struct artifact *a,
 		json_add_bool(o, "complete", false);
 	if (rides_inline(a, job, view))
 		add_inline(o, a);
-	if (!cJSON_AddItemToArray(list, o))
-		cJSON_Delete(o);
+	json_append(list, o);
 }
 
 static void add_webhook(cJSON *o, const struct job *job)
@@ -372,7 +382,7 @@ static void add_webhook(cJSON *o, const struct job *job)
 		json_add_str(o, "webhook", NULL);
 		return;
 	}
-	webhook = cJSON_AddObjectToObject(o, "webhook");
+	webhook = json_add_object(o, "webhook");
 	add_text(webhook, "url", job->webhook_url);
 	json_add_int(webhook, "pending", job->webhook_pending);
 	json_add_int(webhook, "dead", job->webhook_dead);
@@ -380,7 +390,7 @@ static void add_webhook(cJSON *o, const struct job *job)
 
 static void add_urls(cJSON *o, const struct job *job, const struct job_view *view)
 {
-	cJSON *urls = cJSON_AddObjectToObject(o, "urls");
+	cJSON *urls = json_add_object(o, "urls");
 
 	add_link(urls, "self", view, job, "");
 	add_link(urls, "stream", view, job, "/stream");
@@ -390,9 +400,13 @@ static void add_urls(cJSON *o, const struct job *job, const struct job_view *vie
 
 static void add_metadata(cJSON *o, const struct job *job)
 {
-	char *text = job->metadata ? one_line(span_of(job->metadata)) : NULL;
+	struct span given = span_of(job->metadata);
+	char *text = one_line(is_json(given) ? given : SPAN_LIT("{}"));
 
-	json_add_raw(o, "metadata", text ? text : "{}");
+	if (text)
+		json_add_raw(o, "metadata", text);
+	else
+		json_lack(o);
 	free(text);
 }
 
@@ -420,13 +434,13 @@ char *job_json(const struct job *job, const struct job_view *view)
 	json_add_time(o, "finished_at", job->finished_ms);
 	add_timings(o, job, view->now_ms);
 	add_usage(o, job);
-	artifacts = cJSON_AddArrayToObject(o, "artifacts");
+	artifacts = json_add_array(o, "artifacts");
 	for (size_t i = 0; i < job->artifact_count; i++)
 		add_artifact(artifacts, &job->artifacts[i], job, view);
 	add_webhook(o, job);
 	add_metadata(o, job);
 	add_urls(o, job, view);
-	text = o ? json_text(o) : NULL;
+	text = json_text(o);
 	cJSON_Delete(o);
 	return text;
 }

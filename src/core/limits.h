@@ -1,7 +1,7 @@
 /*
  * limits.h - every bound that is not a setting, in one place.
  *
- * Settings (docs and defaults in conf.c) are for operators; these are for
+ * Settings (docs and defaults in setting.c) are for operators; these are for
  * readers: what a stranger can choose has a name here, and a test at its edge.
  */
 #ifndef FOREMAN_CORE_LIMITS_H

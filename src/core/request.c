@@ -221,18 +221,18 @@ struct reading {
  * Which member a key is, by Go's folding: ASCII case, and the two letters
  * outside ASCII that fold into it. M_COUNT: none of ours.
  */
-static enum member member_of(struct span raw_key)
+static enum err find_member(struct span raw_key, enum member *found)
 {
 	enum { KEY_MAX = 64 }; /* "keep_alive" in \u escapes is 60 */
-	enum member found = M_COUNT;
 	size_t len, n = 0;
 	char *key;
 
+	*found = M_COUNT;
 	if (raw_key.len > KEY_MAX)
-		return M_COUNT;
+		return ERR_OK;
 	key = jscan_unescape(raw_key, &len);
 	if (!key)
-		return M_COUNT;
+		return ERR_NOMEM;
 	for (size_t i = 0; i < len; i++) {
 		if (strncmp(key + i, "\xe2\x84\xaa", 3) == 0) { /* U+212A, Kelvin */
 			key[n++] = 'k';
@@ -244,11 +244,11 @@ static enum member member_of(struct span raw_key)
 			key[n++] = key[i];
 		}
 	}
-	for (int m = 0; m < M_COUNT && found == M_COUNT; m++)
+	for (int m = 0; m < M_COUNT && *found == M_COUNT; m++)
 		if (span_eq_nocase((struct span){ key, n }, member_names[m]))
-			found = (enum member)m;
+			*found = (enum member)m;
 	free(key);
-	return found;
+	return ERR_OK;
 }
 
 static enum err read_model(struct reading *rd, const struct jscan_value *v)
@@ -340,10 +340,11 @@ static bool type_fits(enum member m, enum jscan_type type)
 static bool on_member(void *arg, struct span key, const struct jscan_value *value)
 {
 	struct reading *rd = arg;
-	enum member m = member_of(key);
+	enum member m;
 
-	if (m == M_COUNT)
-		return true;
+	rd->err = find_member(key, &m);
+	if (rd->err || m == M_COUNT)
+		return !rd->err;
 	if (!(endpoints[rd->endpoint].members & BIT(m))) {
 		if (m == M_STREAM) /* means nothing there, but is named */
 			rd->r->stream = STREAM_FALSE;

@@ -53,7 +53,7 @@ struct request {
  * Read `body`. ERR_OK: it is an object and *out is filled (request_done it).
  * ERR_INVAL: the target would not be able to parse it either, or one of the
  * members read here has the wrong type: let the target say so in its words.
- * ERR_NOENT: empty body.
+ * ERR_NOENT: empty body. ERR_NOMEM.
  */
 enum err request_read(enum endpoint e, struct span body, struct request *out,
                       struct errtext *why) MUST_CHECK;

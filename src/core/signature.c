@@ -1,5 +1,10 @@
 /*
  * signature.c - Standard Webhooks' v1: HMAC-SHA256 over id, timestamp and body.
+ *
+ * Of several secrets each signs, and any of them may have signed. Keys are
+ * wiped after use, signatures compared in a time that tells nothing.
+ * Refused: no secret at all, one that is not whsec_ and the base64 of as many
+ * bytes as the standard wants, an id longer than ID_MAX.
  */
 #include <config.h>
 

@@ -21,7 +21,7 @@ enum err loop_new(struct loop **out) MUST_CHECK;
 void loop_free(struct loop *l); /* after everything in it was removed */
 
 /* One slot for what a module keeps per loop (the transfers' shared handle, see
- * xfer.c); `destroy` is called by loop_free while the loop still works. */
+ * hub.c); `destroy` is called by loop_free while the loop still works. */
 void loop_attach(struct loop *l, void *p, void (*destroy)(void *p));
 void *loop_attached(const struct loop *l); /* NULL: nothing yet */
 

@@ -2,8 +2,8 @@
  * xfer.h - one HTTP exchange with the target or a webhook receiver: the one
  * door to libcurl.
  *
- * Two ways to run it: inside a loop (xfer_start), or blocking (xfer_call) for
- * a responder's thread. Each uses a fresh connection that is not reused, for on
+ * Two ways to run it: inside a loop (xfer_start, in hub.h), or blocking
+ * (xfer_call) for a responder's thread. Each uses a fresh connection that is not reused, for on
  * a reused one libcurl silently sends a POST again; only a blocking exchange
  * that is `repeatable` may use the one before's. Never a proxy, a redirect, a
  * signal, a decoded body, or a guess.
@@ -14,7 +14,6 @@
 #include "base/attr.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "http/loop.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -85,16 +84,6 @@ struct xfer_calls {
 /* Once per process, before threads. */
 enum err xfer_global_init(void) MUST_CHECK;
 const char *xfer_curl_version(void);
-
-struct xfer;
-/* Nothing is called back before this returns. May be called from callbacks.
- * ERR_INVAL: the URL (its scheme must be written) or a header line is none. */
-enum err xfer_start(struct loop *l, const struct xfer_ask *ask,
-                    const struct xfer_calls *calls, void *arg,
-                    struct xfer **out, struct errtext *why) MUST_CHECK;
-/* Tear down now; no callback comes after this, not even done. NULL is fine.
- * May be called from any callback, for any exchange of the loop. */
-void xfer_stop(struct xfer *x);
 
 /* A responder thread's handle: keeps what is costly to make, and for repeatable
  * requests one connection. */

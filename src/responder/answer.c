@@ -61,6 +61,7 @@ static const char *status_title(int status)
 	case 410: return "Gone";
 	case 413: return "Content Too Large";
 	case 415: return "Unsupported Media Type";
+	case 416: return "Range Not Satisfiable";
 	case 422: return "Unprocessable Content";
 	case 429: return "Too Many Requests";
 	case 431: return "Request Header Fields Too Large";
@@ -125,7 +126,7 @@ char *answer_error_body(enum family family, int status, const char *code,
 		json_add_str(o, "error", text);
 		break;
 	case FAMILY_OPENAI:
-		error = cJSON_AddObjectToObject(o, "error");
+		error = json_add_object(o, "error");
 		json_add_str(error, "message", text);
 		json_add_str(error, "type", openai_type(status));
 		json_add_str(error, "param", NULL);
@@ -133,7 +134,7 @@ char *answer_error_body(enum family family, int status, const char *code,
 		break;
 	case FAMILY_ANTHROPIC:
 		json_add_str(o, "type", "error");
-		error = cJSON_AddObjectToObject(o, "error");
+		error = json_add_object(o, "error");
 		json_add_str(error, "type", anthropic_type(status));
 		json_add_str(error, "message", text);
 		break;
@@ -162,6 +163,9 @@ enum fault answer_store_fault(enum err e, const char **text)
 	case ERR_TIMEOUT:
 		*text = "the database is busy, please try again";
 		return FAULT_BUSY;
+	case ERR_NOMEM:
+		*text = "out of memory";
+		return FAULT_INTERNAL;
 	default:
 		*text = "the database cannot be used";
 		return FAULT_INTERNAL;

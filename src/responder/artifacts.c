@@ -20,7 +20,6 @@
 #include "responder/answer.h"
 #include "responder/jobs.h"
 #include "responder/lot.h"
-#include "responder/route.h"
 #include "store/artifact.h"
 #include "store/look.h"
 
@@ -133,7 +132,7 @@ static bool range_counts(const struct call *c, const struct fetch *f)
 {
 	struct span tag = call_header(c, "HTTP_IF_RANGE");
 
-	return route_method(c->method) == METHOD_GET &&
+	return call_by(c, "GET") &&
 	       (!tag.p || span_eq(tag, f->tag));
 }
 
@@ -151,7 +150,7 @@ static void answer_unsatisfiable(struct call *c, struct fetch *f)
 /* All in one, so small that it never waits for the client; or the head alone. */
 static void send_at_once(struct call *c, struct db *db, const struct fetch *f)
 {
-	bool head = route_method(c->method) == METHOD_HEAD;
+	bool head = call_by(c, "HEAD");
 	struct buf bytes, piece;
 	enum err e = ERR_OK;
 
@@ -207,7 +206,7 @@ static void send_bytes(struct call *c, struct db *db, struct fetch *f)
 {
 	put_length(f, put_lines(c, f));
 	if (f->range.len <= LIMIT_ARTIFACT_DIRECT ||
-	    route_method(c->method) == METHOD_HEAD)
+	    call_by(c, "HEAD"))
 		send_at_once(c, db, f);
 	else
 		send_by_shelf(c, f);

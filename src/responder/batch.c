@@ -107,29 +107,39 @@ void batch_done(struct batch *b)
 
 /* --- the answer --------------------------------------------------------------- */
 
-/* Lines on their way to the client. */
+/* Lines on their way to the client. The head goes with the first of them: what
+ * fails before is told by the status. */
 struct answer {
 	struct call *c;
 	struct buf buf;
 	struct job_view view;
+	bool replayed;
+	bool begun;
 	enum err err; /* the first failure; nothing is written after it */
 };
 
 static void answer_begin(struct answer *a, struct call *c, bool replayed)
 {
+	*a = (struct answer){ .c = c, .view = call_view(c), .replayed = replayed };
+	buf_init(&a->buf, SIZE_MAX);
+}
+
+static enum err answer_head(struct answer *a)
+{
 	static const char accepted[] = "Retry-After: 2\n";
 	static const char again[] = "Retry-After: 2\nIdempotency-Replayed: true\n";
 
 	_Static_assert(TERMS_LOOK_AGAIN_S == 2, "as in the header lines");
-	*a = (struct answer){ .c = c, .view = call_view(c) };
-	buf_init(&a->buf, SIZE_MAX);
-	c->status = 202;
-	a->err = fcgx_head(c->req, c->status, "application/x-ndjson",
-	                   replayed ? SPAN_LIT(again) : SPAN_LIT(accepted));
+	a->begun = true;
+	a->c->status = 202;
+	return fcgx_head(a->c->req, a->c->status, "application/x-ndjson",
+	                 a->replayed ? SPAN_LIT(again) : SPAN_LIT(accepted));
 }
 
 static void answer_flush(struct answer *a)
 {
+	if (!a->err && !a->begun)
+		a->err = answer_head(a);
 	if (!a->err && a->buf.len)
 		a->err = fcgx_write(a->c->req, a->buf.p, a->buf.len);
 	buf_clear(&a->buf);
@@ -152,7 +162,9 @@ static void answer_line(struct answer *a, const struct job *job)
 static void answer_finish(struct answer *a)
 {
 	answer_flush(a);
-	if (a->err)
+	if (a->err && !a->begun)
+		answer_store_error(a->c, a->err);
+	else if (a->err)
 		errtext_set(&a->c->why, "the answer was cut: %s", err_name(a->err));
 	buf_done(&a->buf);
 }

@@ -46,6 +46,11 @@ struct xfer_line *call_line(struct call *c)
 	return seat->line;
 }
 
+bool call_by(const struct call *c, const char *method)
+{
+	return strcmp(c->method, method) == 0;
+}
+
 struct span call_header(const struct call *c, const char *name)
 {
 	struct span s = span_trim(span_of(fcgx_param(c->req, name)));

@@ -29,7 +29,6 @@ struct guard;
 struct health;
 struct lot;
 struct watch;
-struct route;
 
 /* What all requests of one responder share. */
 struct service {
@@ -64,7 +63,7 @@ struct call {
 	struct span path;        /* raw, up to the '?' */
 	struct span query;       /* behind it */
 	enum family family;
-	const struct route *route;
+	const char *upstream;    /* the route's path at the target; NULL: not for it */
 	struct span id;          /* the path's {id} segment or {name}, absent if none */
 	struct span body;        /* read before the handler runs, where routed so */
 	int status;              /* what was answered; 0 = nothing (yet) */
@@ -81,6 +80,9 @@ enum err call_db(struct call *c, struct db **out) MUST_CHECK;
 
 /* The thread's line to the target; NULL (answered) without memory. */
 struct xfer_line *call_line(struct call *c);
+
+/* Is this the method it was asked by? ("HEAD") */
+bool call_by(const struct call *c, const char *method);
 
 /* A header of the request by its CGI name ("HTTP_ACCEPT"); absent if not sent
  * or empty. */

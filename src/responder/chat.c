@@ -28,7 +28,6 @@
 #include "responder/lot.h"
 #include "responder/pass.h"
 #include "responder/relay.h"
-#include "responder/route.h"
 #include "store/group.h"
 #include "store/status.h"
 
@@ -42,7 +41,7 @@ static enum err fill_job(struct job *job, const struct call *c,
 	job->state = JOB_QUEUED;
 	job->event_seq = 1;
 	job->attended = true;
-	job->endpoint = strdup(c->route->upstream);
+	job->endpoint = strdup(c->upstream);
 	job->model = strdup(r->model_raw);
 	job->load_key = strdup(r->load_key);
 	job->created_ms = job->queued_ms = clock_wall_ms();
@@ -212,6 +211,24 @@ static void park(struct call *c, const struct request *r, enum endpoint endpoint
 	lot_park(lot, &ticket);
 }
 
+/*
+ * Attach to the worker, so that it knows the client before the job; *relay -1
+ * when there is no worker: the next one waits for its clients to return. One
+ * that is there and was not reached would take the job for an orphan, so then
+ * it must not be stored.
+ */
+static enum err attach(const struct call *c, int *relay)
+{
+	const char *path = c->seat->service->conf->relay;
+	enum err e = relay_attach(path, c->job, FRAME_OWNER, relay);
+
+	if (e == ERR_CLOSED) /* it left just now, and another may be there */
+		e = relay_attach(path, c->job, FRAME_OWNER, relay);
+	if (e == ERR_NOENT)
+		*relay = -1;
+	return e == ERR_NOENT ? ERR_OK : e;
+}
+
 static void wait_in_line(struct call *c, const struct request *r,
                          enum endpoint endpoint)
 {
@@ -227,8 +244,13 @@ static void wait_in_line(struct call *c, const struct request *r,
 	if (call_forwarded(c, &headers))
 		return;
 	ulid_new(c->job);
-	if (relay_attach(c->seat->service->conf->relay, c->job, FRAME_OWNER, &relay))
-		relay = -1;
+	e = attach(c, &relay);
+	if (e) {
+		buf_done(&headers);
+		answer_fault(c, FAULT_BUSY, "the worker cannot be reached: %s",
+		             err_name(e));
+		return;
+	}
 	e = store(c, r, (struct span){ headers.p, headers.len });
 	buf_done(&headers);
 	if (!e) {
@@ -241,29 +263,36 @@ static void wait_in_line(struct call *c, const struct request *r,
 
 /* --- handlers ------------------------------------------------------------- */
 
-/* Read what foreman reads; false: the target is to answer it at once. */
-static bool read_request(struct call *c, struct request *r, enum endpoint *endpoint)
+/* Read what foreman reads. ERR_INVAL: the target is to answer it at once;
+ * ERR_NOMEM: that was answered. */
+static enum err read_request(struct call *c, struct request *r,
+                             enum endpoint *endpoint)
 {
 	struct errtext unused;
+	enum err e = endpoint_parse(span_of(c->upstream), endpoint);
 
-	if (endpoint_parse(span_of(c->route->upstream), endpoint) ||
-	    request_read(*endpoint, c->body, r, &unused))
-		return false;
+	if (!e)
+		e = request_read(*endpoint, c->body, r, &unused);
+	if (e == ERR_NOMEM)
+		answer_fault(c, FAULT_INTERNAL, "out of memory");
+	if (e)
+		return e == ERR_NOMEM ? e : ERR_INVAL;
 	if (r->named && r->model.source != MODEL_CLOUD)
-		return true;
+		return ERR_OK;
 	request_done(r);
-	return false;
+	return ERR_INVAL;
 }
 
 void chat_handle(struct call *c)
 {
 	enum endpoint endpoint;
 	struct request r;
+	enum err e = read_request(c, &r, &endpoint);
 
-	if (!read_request(c, &r, &endpoint)) {
+	if (e == ERR_INVAL)
 		pass_through(c, 0);
+	if (e)
 		return;
-	}
 	if (r.unload)
 		pass_through(c, LIMIT_PASS_MS);
 	else
@@ -302,11 +331,12 @@ void chat_embed(struct call *c)
 {
 	enum endpoint endpoint;
 	struct request r;
+	enum err e = read_request(c, &r, &endpoint);
 
-	if (!read_request(c, &r, &endpoint)) {
+	if (e == ERR_INVAL)
 		pass_again(c, LIMIT_EMBED_MS);
+	if (e)
 		return;
-	}
 	if (needs_no_turn(c, &r))
 		pass_again(c, LIMIT_EMBED_MS);
 	else if (!c->status)

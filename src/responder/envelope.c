@@ -155,9 +155,12 @@ static enum err read_url(struct reading *r, const struct jscan_value *v)
 	enum err e =
 	    read_string(r, v, "webhook.url", LIMIT_WEBHOOK_URL, &job->webhook_url);
 
-	if (!e && guard_check_url(r->guard, job->webhook_url, &why)) {
-		errtext_set(r->why, "webhook.url: %s", why.s);
-		e = ERR_INVAL;
+	if (!e) {
+		e = guard_check_url(r->guard, job->webhook_url, &why);
+		if (e && e != ERR_NOMEM) {
+			errtext_set(r->why, "webhook.url: %s", why.s);
+			e = ERR_INVAL;
+		}
 	}
 	if (e == ERR_INVAL)
 		r->fault = FAULT_WEBHOOK_REFUSED;

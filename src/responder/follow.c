@@ -23,7 +23,6 @@
 #include "responder/jobs.h"
 #include "responder/lot.h"
 #include "responder/relay.h"
-#include "responder/route.h"
 #include "store/artifact.h"
 #include "store/look.h"
 
@@ -85,7 +84,8 @@ static void replay(struct call *c, bool events)
 {
 	struct lot_sending sending = {
 		.status = 200,
-		.order = { .what = SHELF_REPLAY, .events = events, .trail = c->trail },
+		.order = { .what = SHELF_REPLAY, .coda.events = events,
+		           .trail = c->trail },
 	};
 	enum err e = fcgx_detach(c->req, &sending.fd, &sending.fcgi_id);
 
@@ -126,7 +126,7 @@ static void stream(struct call *c, struct db *db, const struct job *job)
 		         strncmp(response->content_type, EVENTS, strlen(EVENTS)) == 0;
 	else
 		events = asks_for_events(db, job);
-	if (route_method(c->method) == METHOD_HEAD)
+	if (call_by(c, "HEAD"))
 		answer_head(c, events);
 	else if (ended)
 		replay(c, events);

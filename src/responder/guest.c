@@ -24,7 +24,9 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "core/header.h"
 #include "responder/answer.h"
+#include "responder/coda.h"
 #include "responder/outlet.h"
 #include "responder/relay.h"
 #include "responder/tally.h"
@@ -39,23 +41,20 @@
 enum phase { WAITING, STREAMING, ENDING };
 
 struct guest {
+	struct rolled on_roll; /* the yard's */
 	struct yard *yard;
-	struct guest *next, *prev;
 	char id[ULID_SIZE];
 	enum family family;
 	enum phase phase;
 	bool ndjson;       /* the answer is lines */
-	bool events;       /* ... or server-sent events */
 	bool doubtful;     /* no keepalive */
 	bool reader;       /* of a job that is not its own; the head is out */
 	bool committed;    /* a keepalive has said 200 before the target spoke */
 	bool failing;      /* committed, and the target's answer is an error */
 	bool length_told;  /* Content-Length is out: an early end shows by itself */
-	bool line_open;    /* the last byte of the answer was no newline */
-	bool event_open;   /* ... or, of events, it ended in no empty line */
+	struct coda coda;  /* the end of the answer; .events: it is such */
 	bool answered;     /* some byte of the answer is out */
 	bool greeted;      /* the worker has said HELLO */
-	bool gone;
 	bool handed_over;  /* its request goes on elsewhere */
 	struct trail trail;
 	int status;        /* what the client was told; 0 nothing yet */
@@ -92,9 +91,7 @@ static void abandon(struct guest *g)
 /* Out of the yard. The memory stays until the turn is over. */
 static void leave(struct guest *g, const char *how)
 {
-	struct yard *y = g->yard;
-
-	if (g->gone)
+	if (!roll_leave(&g->yard->guests, &g->on_roll))
 		return;
 	if (g->phase != ENDING) {
 		abandon(g);
@@ -103,16 +100,6 @@ static void leave(struct guest *g, const char *how)
 	loop_timer_stop(&g->beat);
 	loop_timer_stop(&g->limit);
 	outlet_close(&g->out);
-	if (g->prev)
-		g->prev->next = g->next;
-	else
-		y->guests = g->next;
-	if (g->next)
-		g->next->prev = g->prev;
-	g->gone = true;
-	g->next = y->gone;
-	y->gone = g;
-	y->count--;
 	if (!g->handed_over)
 		trail_close(&g->trail, &(struct trail_end){ .status = g->status,
 		                                            .job = g->id,
@@ -157,7 +144,7 @@ static void settle(struct guest *g)
 {
 	enum err e;
 
-	if (g->gone)
+	if (g->on_roll.gone)
 		return;
 	e = outlet_flush(&g->out, &g->limit);
 	if (e && e != ERR_AGAIN)
@@ -197,21 +184,14 @@ static bool write_text(struct guest *g, const char *text)
 	return write_or_leave(g, text, strlen(text));
 }
 
-/* End what is unfinished: a line, and of events the event. */
-static bool close_line(struct guest *g)
-{
-	return (!g->line_open || write_text(g, "\n")) &&
-	       (!g->events || !g->event_open || write_text(g, "\n"));
-}
-
 static bool say_error_line(struct guest *g, int status, const char *text)
 {
 	char *body = answer_error_body(g->family, status, NULL, status >= 500, text);
-	bool ok = body && close_line(g);
+	bool ok = body && !coda_say(&g->coda, &g->out.stream, g->family, body);
 
-	ok = ok && (!g->events || write_text(g, answer_event_prefix(g->family))) &&
-	     write_text(g, body) && write_text(g, g->events ? "\n\n" : "\n");
 	free(body);
+	if (!ok)
+		leave(g, "out of memory");
 	return ok;
 }
 
@@ -263,9 +243,7 @@ static void break_off(struct guest *g, const char *text, const char *how)
 static void hand_over(struct guest *g, enum shelf_what what)
 {
 	struct shelf_order order = { .what = what,
-		                         .events = g->events,
-		                         .line_open = g->line_open,
-		                         .event_open = g->event_open,
+		                         .coda = g->coda,
 		                         .trail = g->trail };
 
 	str_copy(order.id, sizeof(order.id), g->id);
@@ -287,16 +265,6 @@ static void put_out(struct guest *g, int status, const char *text, const char *h
 
 /* --- what the worker says ------------------------------------------------- */
 
-static bool header_is(struct span line, const char *name, struct span *value)
-{
-	struct span key;
-
-	if (!span_cut(&line, ':', &key) || !span_eq_nocase(span_trim(key), name))
-		return false;
-	*value = span_trim(line);
-	return true;
-}
-
 static bool is_type(struct span type, const char *wanted)
 {
 	return type.len >= strlen(wanted) &&
@@ -305,19 +273,13 @@ static bool is_type(struct span type, const char *wanted)
 
 static enum err say_head(struct guest *g, const struct frame *f)
 {
-	struct span lines = f->data, line, value;
+	struct span type = header_find(f->data, "Content-Type");
 	struct buf head;
 	enum err e;
 
-	g->ndjson = g->events = false;
-	while (span_cut(&lines, '\n', &line)) {
-		if (header_is(line, "Content-Type", &value)) {
-			g->ndjson = is_type(value, NDJSON);
-			g->events = is_type(value, EVENTS);
-		} else if (header_is(line, "Content-Length", &value)) {
-			g->length_told = true;
-		}
-	}
+	g->ndjson = is_type(type, NDJSON);
+	g->coda.events = is_type(type, EVENTS);
+	g->length_told = header_find(f->data, "Content-Length").p != NULL;
 	buf_init(&head, STREAM_HEAD_MAX);
 	e = buf_addf(&head,
 	             "Foreman-Job-Id: %s\n"
@@ -360,15 +322,6 @@ static void join_lines(struct yard *y, struct span data)
 			p[i] = ' ';
 }
 
-/* How far the answer is from the end of a line, and of an event. */
-static void note_end(struct guest *g, struct span data)
-{
-	bool blank = data.len == 1 ? !g->line_open : data.p[data.len - 2] == '\n';
-
-	g->line_open = data.p[data.len - 1] != '\n';
-	g->event_open = g->line_open || !blank;
-}
-
 static void take_bytes(struct guest *g, struct span data)
 {
 	/* of an error a reader is told by the shelf */
@@ -376,11 +329,11 @@ static void take_bytes(struct guest *g, struct span data)
 		return;
 	if (g->failing) {
 		join_lines(g->yard, data);
-		if (g->events && !g->answered &&
+		if (g->coda.events && !g->answered &&
 		    !write_text(g, answer_event_prefix(g->family)))
 			return;
 	}
-	note_end(g, data);
+	coda_note(&g->coda, data);
 	g->answered = true;
 	while (data.len) {
 		/* a line a record, for a client that keeps up */
@@ -404,9 +357,10 @@ static void take_clean_end(struct guest *g)
 	if (g->failing && !g->answered &&
 	    !say_error_line(g, 502, "foreman: the target answered with an error"))
 		return;
-	if (g->failing && !close_line(g))
-		return;
-	finish(g, "answered");
+	if (g->failing && coda_close(&g->coda, &g->out.stream))
+		leave(g, "out of memory");
+	else
+		finish(g, "answered");
 }
 
 static void say_end(struct guest *g, const struct frame *f)
@@ -513,7 +467,7 @@ static void take_scratch(struct guest *g, size_t len)
 	while (!e && g->relay >= 0) {
 		if (!room(g)) {
 			settle(g);
-			if (g->gone || !room(g))
+			if (g->on_roll.gone || !room(g))
 				break;
 		}
 		e = frame_decode((struct span){ p + at, len - at }, &f, &used);
@@ -569,14 +523,14 @@ static void on_out(void *arg, uint32_t events)
 		return;
 	}
 	settle(g);
-	if (!g->gone && g->relay >= 0 && g->in.len && room(g))
+	if (!g->on_roll.gone && g->relay >= 0 && g->in.len && room(g))
 		take_scratch(g, load_scratch(g));
 }
 
 static bool commit(struct guest *g)
 {
 	const char *type = g->ndjson   ? NDJSON
-	                   : g->events ? EVENTS
+	                   : g->coda.events ? EVENTS
 	                               : "application/json; charset=utf-8";
 	char headers[256];
 
@@ -607,7 +561,7 @@ static void on_beat(void *arg)
 	if (!g->committed && !commit(g))
 		leave(g, "out of memory");
 	else if (!behind)
-		(void)write_text(g, g->events ? ":\n\n" : " ");
+		(void)write_text(g, g->coda.events ? ":\n\n" : " ");
 	settle(g);
 }
 
@@ -629,8 +583,10 @@ static void on_retry(void *arg)
 {
 	struct yard *y = arg;
 
-	for (struct guest *g = y->guests, *next; g; g = next) {
-		next = g->next;
+	for (struct rolled *r = y->guests.first, *next; r; r = next) {
+		struct guest *g = (struct guest *)r;
+
+		next = r->next;
 		if (g->relay >= 0 || g->phase != WAITING)
 			continue;
 		if (relay_attach(y->conf->relay, g->id,
@@ -661,18 +617,15 @@ void yard_done(struct yard *y)
 
 void yard_sweep(struct yard *y)
 {
-	while (y->gone) {
-		struct guest *g = y->gone;
-
-		y->gone = g->next;
-		free(g);
-	}
+	roll_sweep(&y->guests);
 }
 
 void yard_dismiss(struct yard *y)
 {
-	for (struct guest *g = y->guests, *next; g; g = next) {
-		next = g->next;
+	for (struct rolled *r = y->guests.first, *next; r; r = next) {
+		struct guest *g = (struct guest *)r;
+
+		next = r->next;
 		put_out(g, 503, "foreman: is stopping, please try again", "stopped");
 	}
 }
@@ -696,7 +649,7 @@ static void admit(struct yard *y, struct guest *g, const struct lot_ticket *tick
 	g->relay = ticket->relay;
 	g->family = ticket->family;
 	g->ndjson = ticket->ndjson;
-	g->events = ticket->events;
+	g->coda.events = ticket->events;
 	g->doubtful = ticket->doubtful;
 	g->reader = ticket->reader;
 	g->trail = ticket->trail;
@@ -704,11 +657,7 @@ static void admit(struct yard *y, struct guest *g, const struct lot_ticket *tick
 	buf_init(&g->in, GUEST_SCRATCH);
 	loop_timer_init(&g->beat, on_beat, g);
 	loop_timer_init(&g->limit, on_limit, g);
-	g->next = y->guests;
-	if (g->next)
-		g->next->prev = g;
-	y->guests = g;
-	y->count++;
+	roll_add(&y->guests, &g->on_roll);
 	start_timers(g);
 }
 
@@ -720,10 +669,12 @@ void yard_enter(struct yard *y, const struct lot_ticket *ticket)
 	if (!g) {
 		fd_close(&fd);
 		fd_close(&relay);
+		trail_drop(&ticket->trail, ticket->id);
 		return;
 	}
 	if (outlet_open(&g->out, y->loop, fd, ticket->fcgi_id, OUT_MAX, on_out, g)) {
 		fd_close(&relay);
+		trail_drop(&ticket->trail, ticket->id);
 		free(g);
 		return;
 	}
@@ -744,9 +695,11 @@ void yard_follow(struct yard *y, struct outlet *from,
 	if (!g) {
 		outlet_close(from);
 		*from = (struct outlet){ .stream.fd = -1 };
+		trail_drop(&ticket->trail, ticket->id);
 		return;
 	}
 	if (outlet_move(&g->out, from, on_out, g)) {
+		trail_drop(&ticket->trail, ticket->id);
 		free(g);
 		return;
 	}

@@ -11,6 +11,7 @@
 #include "core/limits.h"
 #include "http/loop.h"
 #include "responder/lot.h"
+#include "responder/roll.h"
 
 /* What is decoded at once: less than a frame left over, and one read. */
 #define GUEST_SCRATCH (2 * (FRAME_HEADER + LIMIT_FRAME))
@@ -21,9 +22,7 @@ struct yard {                /* embed it; yard_init, yard_done */
 	struct loop *loop;
 	const struct lot_conf *conf;
 	char *scratch;           /* GUEST_SCRATCH bytes */
-	struct guest *guests;
-	struct guest *gone;      /* left in this turn, freed after it */
-	size_t count;
+	struct roll guests;
 	struct loop_timer retry; /* connects those whose relay was lost */
 	/* A waiting guest left while its relay was down: see lot_conf.cancel. Must
 	 * not block. */

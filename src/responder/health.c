@@ -104,7 +104,7 @@ static char *ready_json(const struct status *s, int64_t age_ms)
 	json_add_str(o, "target", target_state_name(s->target));
 	json_add_time(o, "target_since", s->target_since_ms);
 	json_add_str(o, "target_error", s->target_error);
-	worker = cJSON_AddObjectToObject(o, "worker");
+	worker = json_add_object(o, "worker");
 	json_add_int(worker, "pid", s->worker_pid);
 	json_add_time(worker, "started_at", s->worker_started_ms);
 	json_add_int(worker, "heartbeat_age_ms", age_ms);

@@ -19,7 +19,6 @@
 #include "core/model.h"
 #include "responder/answer.h"
 #include "responder/lot.h"
-#include "responder/route.h"
 #include "responder/show.h"
 #include "responder/watch.h"
 #include "store/group.h"
@@ -114,7 +113,7 @@ static void park(struct call *c, struct watch_ticket *ticket)
 		return;
 	}
 	str_copy(ticket->id, sizeof(ticket->id), c->job);
-	ticket->head = route_method(c->method) == METHOD_HEAD;
+	ticket->head = call_by(c, "HEAD");
 	ticket->trail = c->trail;
 	c->req = NULL;
 	watch_park(c->seat->service->watch, ticket);
@@ -320,7 +319,7 @@ static char *list_json(struct call *c, const struct job *jobs, size_t count,
 {
 	struct job_view view = call_view(c);
 	cJSON *o = cJSON_CreateObject();
-	cJSON *list = cJSON_AddArrayToObject(o, "jobs");
+	cJSON *list = json_add_array(o, "jobs");
 	char *text;
 
 	for (size_t i = 0; i < count; i++) {
@@ -328,8 +327,7 @@ static char *list_json(struct call *c, const struct job *jobs, size_t count,
 		cJSON *raw = job ? cJSON_CreateRaw(job) : NULL;
 
 		free(job);
-		if (!cJSON_AddItemToArray(list, raw))
-			cJSON_Delete(raw);
+		json_append(list, raw);
 	}
 	json_add_str(o, "next", next[0] ? next : NULL);
 	text = json_text(o);
@@ -372,7 +370,9 @@ static void add_running(cJSON *o, struct call *c, const struct look_queue *q)
 	char *job = q->running_job ? job_json(q->running_job, &view) : NULL;
 	char rate[32];
 
-	json_add_raw(o, "running", job ? job : "null");
+	json_add_raw(o, "running", job);
+	if (q->running_job && !job)
+		json_lack(o);
 	free(job);
 	snprintf(rate, sizeof(rate), "%.1f", q->tokens_per_s);
 	json_add_raw(o, "tokens_per_s", q->tokens_per_s > 0 ? rate : NULL);
@@ -387,7 +387,7 @@ static void add_span(cJSON *o, int64_t starts_ms, int64_t ends_ms)
 		json_add_str(o, "estimate", NULL);
 		return;
 	}
-	estimate = cJSON_AddObjectToObject(o, "estimate");
+	estimate = json_add_object(o, "estimate");
 	json_add_time(estimate, "starts_at", starts_ms);
 	json_add_time(estimate, "ends_at", ends_ms);
 }
@@ -403,14 +403,14 @@ static void add_estimate(cJSON *o, const struct look_queue *q)
 		return;
 	}
 	snprintf(rate, sizeof(rate), "%.1f", 60000.0 / (double)q->ms_per_job);
-	estimate = cJSON_AddObjectToObject(o, "estimate");
+	estimate = json_add_object(o, "estimate");
 	json_add_time(estimate, "empty_at", q->empty_ms);
 	json_add_raw(estimate, "jobs_per_minute", q->ms_per_job > 0 ? rate : NULL);
 }
 
 static void add_waiting(cJSON *o, const struct look_queue *q)
 {
-	cJSON *list = cJSON_AddArrayToObject(o, "waiting");
+	cJSON *list = json_add_array(o, "waiting");
 
 	for (size_t i = 0; i < q->waiting_count; i++) {
 		const struct look_waiting *w = &q->waiting[i];
@@ -421,14 +421,13 @@ static void add_waiting(cJSON *o, const struct look_queue *q)
 		json_add_int(one, "count", w->count);
 		json_add_time(one, "oldest_at", w->oldest_ms);
 		add_span(one, w->starts_ms, w->ends_ms);
-		if (!cJSON_AddItemToArray(list, one))
-			cJSON_Delete(one);
+		json_append(list, one);
 	}
 }
 
 static void add_target(cJSON *o, const struct status *s)
 {
-	cJSON *target = cJSON_AddObjectToObject(o, "target");
+	cJSON *target = json_add_object(o, "target");
 
 	json_add_str(target, "state", target_state_name(s->target));
 	json_add_time(target, "since", s->target_since_ms);
@@ -446,15 +445,15 @@ static char *queue_json(struct call *c, const struct look_queue *q,
 
 	add_running(o, c, q);
 	add_waiting(o, q);
-	part = cJSON_AddObjectToObject(o, "jobs");
+	part = json_add_object(o, "jobs");
 	for (int i = 0; i < JOB_STATE_COUNT; i++)
 		json_add_int(part, job_state_name((enum job_state)i), q->states[i]);
 	add_estimate(o, q);
 	add_target(o, s);
-	part = cJSON_AddObjectToObject(o, "webhooks");
+	part = json_add_object(o, "webhooks");
 	json_add_int(part, "pending", q->webhooks_pending);
 	json_add_int(part, "dead", q->webhooks_dead);
-	part = cJSON_AddObjectToObject(o, "swaps");
+	part = json_add_object(o, "swaps");
 	json_add_int(part, "made", q->swaps);
 	json_add_int(part, "in_order_of_arrival", q->fifo_swaps);
 	text = json_text(o);

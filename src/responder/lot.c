@@ -1,10 +1,9 @@
 /*
- * lot.c - the parking lot's thread, and how other threads reach it.
+ * lot.c - the parking lot: who is in it, and how other threads reach it.
  *
- * Everything about guests (guest.c), what is sent to clients (shelf.c) and the
- * bell (relay.c) happens in the one loop; other threads leave what they want
- * under `lock` and wake it by an eventfd. Cancelling in the database blocks, so
- * a second, mostly idle thread does that, one id at a time.
+ * The keeper's thread has the one loop, with the guests (guest.c), what is sent
+ * to clients (shelf.c) and the bell (relay.c). Cancelling in the database
+ * blocks, so a second, mostly idle thread does that, one id at a time.
  */
 #include <config.h>
 
@@ -13,155 +12,115 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "responder/guest.h"
+#include "responder/keeper.h"
 #include "responder/relay.h"
 
-struct note {                /* something for a thread to do about a job */
-	struct note *next;
+struct note { /* for the keeper */
+	struct keeper_note link;
+	enum { PARK, SEND, CANCEL } kind;
+	union {
+		struct lot_ticket ticket;
+		struct lot_sending sending;
+		char id[ULID_SIZE]; /* CANCEL: for the worker, through the bell */
+	};
+};
+
+struct lost { /* a job whose client left while no worker could be told */
+	struct lost *next;
 	char id[ULID_SIZE];
-};
-
-struct parked {
-	struct parked *next;
-	struct lot_ticket ticket;
-};
-
-struct sent {
-	struct sent *next;
-	struct lot_sending sending;
 };
 
 struct lot {
 	struct lot_conf conf;
-	pthread_t thread, canceller;
-	int wake;                /* an eventfd: look at the inbox */
-	atomic_size_t count;
+	struct keeper keeper;
+	atomic_bool nudge; /* the worker is to be nudged */
 
-	pthread_mutex_t lock;    /* for all of the next */
+	pthread_t canceller;
+	pthread_mutex_t lock; /* for the next three */
 	pthread_cond_t cancel_wanted;
-	struct parked *parked;   /* newest first */
-	struct sent *sent;       /* likewise */
-	struct note *cancels;    /* for the worker, through the bell */
-	struct note *lost;       /* for the database, through conf.cancel */
-	bool nudge;
-	bool closed;
-	bool ended;              /* the canceller may leave */
-	int64_t drain_mono_ms;   /* 0: not asked for */
+	struct lost *lost; /* for the database, through conf.cancel */
+	bool over;         /* no more of them will come */
 
-	struct loop *loop;       /* the rest is the loop thread's own */
-	struct loop_fd *wake_watch;
-	struct yard yard;
+	struct yard yard; /* the rest is the keeper's */
 	struct shelf shelf;
 	struct bell bell;
 	struct loop_timer nudge_timer;
-	struct loop_timer drain_timer;
 	int64_t nudged_mono_ms;
-	bool dismissed;          /* the drain's time is over */
-	bool leaving;            /* closed, as seen by the loop */
 };
 
 /* --- from other threads --------------------------------------------------- */
 
-static void wake(struct lot *lot)
+void lot_park(struct lot *lot, const struct lot_ticket *ticket)
 {
-	/* fails only when it is full of wake-ups already */
-	(void)!eventfd_write(lot->wake, 1);
+	struct note *n = malloc(sizeof(*n));
+
+	if (!n) {
+		int fd = ticket->fd, relay = ticket->relay;
+
+		fd_close(&fd);
+		fd_close(&relay);
+		trail_drop(&ticket->trail, ticket->id);
+		return;
+	}
+	n->kind = PARK;
+	n->ticket = *ticket;
+	keeper_put(&lot->keeper, &n->link);
 }
 
-static void note_add(struct note **list, const char *id)
+void lot_send(struct lot *lot, const struct lot_sending *sending)
+{
+	struct note *n = malloc(sizeof(*n));
+
+	if (!n) {
+		int fd = sending->fd;
+
+		fd_close(&fd);
+		trail_drop(&sending->order.trail, sending->order.id);
+		return;
+	}
+	n->kind = SEND;
+	n->sending = *sending;
+	keeper_put(&lot->keeper, &n->link);
+}
+
+void lot_nudge(struct lot *lot)
+{
+	if (!atomic_exchange(&lot->nudge, true))
+		keeper_wake(&lot->keeper);
+}
+
+void lot_cancel(struct lot *lot, const char id[ULID_SIZE])
 {
 	struct note *n = malloc(sizeof(*n));
 
 	if (!n)
 		return;
+	n->kind = CANCEL;
 	str_copy(n->id, sizeof(n->id), id);
-	n->next = *list;
-	*list = n;
-}
-
-void lot_park(struct lot *lot, const struct lot_ticket *ticket)
-{
-	struct parked *p = malloc(sizeof(*p));
-
-	if (!p) {
-		int fd = ticket->fd, relay = ticket->relay;
-
-		fd_close(&fd);
-		fd_close(&relay);
-		return;
-	}
-	p->ticket = *ticket;
-	pthread_mutex_lock(&lot->lock);
-	p->next = lot->parked;
-	lot->parked = p;
-	pthread_mutex_unlock(&lot->lock);
-	wake(lot);
-}
-
-void lot_send(struct lot *lot, const struct lot_sending *sending)
-{
-	struct sent *s = malloc(sizeof(*s));
-
-	if (!s) {
-		int fd = sending->fd;
-
-		fd_close(&fd);
-		return;
-	}
-	s->sending = *sending;
-	pthread_mutex_lock(&lot->lock);
-	s->next = lot->sent;
-	lot->sent = s;
-	pthread_mutex_unlock(&lot->lock);
-	wake(lot);
-}
-
-void lot_nudge(struct lot *lot)
-{
-	bool was;
-
-	pthread_mutex_lock(&lot->lock);
-	was = lot->nudge;
-	lot->nudge = true;
-	pthread_mutex_unlock(&lot->lock);
-	if (!was)
-		wake(lot);
-}
-
-void lot_cancel(struct lot *lot, const char id[ULID_SIZE])
-{
-	pthread_mutex_lock(&lot->lock);
-	note_add(&lot->cancels, id);
-	pthread_mutex_unlock(&lot->lock);
-	wake(lot);
+	keeper_put(&lot->keeper, &n->link);
 }
 
 size_t lot_count(const struct lot *lot)
 {
-	return atomic_load(&lot->count);
+	return keeper_count(&lot->keeper);
 }
 
 void lot_drain(struct lot *lot, int64_t ms)
 {
-	pthread_mutex_lock(&lot->lock);
-	lot->drain_mono_ms = clock_mono_ms() + ms;
-	pthread_mutex_unlock(&lot->lock);
-	wake(lot);
+	keeper_drain(&lot->keeper, ms);
 }
 
 void lot_close(struct lot *lot)
 {
-	pthread_mutex_lock(&lot->lock);
-	lot->closed = true;
-	pthread_mutex_unlock(&lot->lock);
-	wake(lot);
+	keeper_close(&lot->keeper);
+}
+
+int lot_ended_fd(const struct lot *lot)
+{
+	return keeper_ended_fd(&lot->keeper);
 }
 
 /* --- the canceller -------------------------------------------------------- */
@@ -172,15 +131,15 @@ static void *canceller_main(void *arg)
 
 	pthread_mutex_lock(&lot->lock);
 	for (;;) {
-		struct note *n = lot->lost;
+		struct lost *l = lot->lost;
 
-		if (n) {
-			lot->lost = n->next;
+		if (l) {
+			lot->lost = l->next;
 			pthread_mutex_unlock(&lot->lock);
-			lot->conf.cancel(lot->conf.arg, n->id);
-			free(n);
+			lot->conf.cancel(lot->conf.arg, l->id);
+			free(l);
 			pthread_mutex_lock(&lot->lock);
-		} else if (lot->ended) {
+		} else if (lot->over) {
 			break;
 		} else {
 			pthread_cond_wait(&lot->cancel_wanted, &lot->lock);
@@ -190,90 +149,143 @@ static void *canceller_main(void *arg)
 	return NULL;
 }
 
+static void end_canceller(struct lot *lot)
+{
+	pthread_mutex_lock(&lot->lock);
+	lot->over = true;
+	pthread_cond_signal(&lot->cancel_wanted);
+	pthread_mutex_unlock(&lot->lock);
+	pthread_join(lot->canceller, NULL);
+}
+
 static void cancel_in_database(void *arg, const char id[ULID_SIZE])
 {
 	struct lot *lot = arg;
+	struct lost *l = malloc(sizeof(*l));
 
+	if (!l)
+		return;
+	str_copy(l->id, sizeof(l->id), id);
 	pthread_mutex_lock(&lot->lock);
-	note_add(&lot->lost, id);
+	l->next = lot->lost;
+	lot->lost = l;
 	pthread_cond_signal(&lot->cancel_wanted);
 	pthread_mutex_unlock(&lot->lock);
 }
 
-/* --- the loop's thread ---------------------------------------------------- */
+/* --- nudging ---------------------------------------------------------------- */
 
 /* At most one nudge per gap, and one behind the last request for it. */
 static void nudge(void *arg)
 {
 	struct lot *lot = arg;
 
-	pthread_mutex_lock(&lot->lock);
-	lot->nudge = false;
-	pthread_mutex_unlock(&lot->lock);
-	lot->nudged_mono_ms = loop_now_ms(lot->loop);
+	atomic_store(&lot->nudge, false);
+	lot->nudged_mono_ms = loop_now_ms(lot->keeper.loop);
 	bell_nudge(&lot->bell);
 }
 
 static void nudge_soon(struct lot *lot)
 {
-	int64_t since = loop_now_ms(lot->loop) - lot->nudged_mono_ms;
+	int64_t since = loop_now_ms(lot->keeper.loop) - lot->nudged_mono_ms;
 
 	if (since >= LIMIT_NUDGE_GAP_MS)
 		nudge(lot);
 	else if (!lot->nudge_timer.armed)
-		loop_timer_set(lot->loop, &lot->nudge_timer,
+		loop_timer_set(lot->keeper.loop, &lot->nudge_timer,
 		               LIMIT_NUDGE_GAP_MS - since);
 }
 
-/* The shelf first: what it gives back to the yard ends there. */
-static void dismiss(struct lot *lot)
+/* --- the keeper's calls ----------------------------------------------------- */
+
+static void take(void *arg, struct keeper_note *note)
 {
+	struct lot *lot = arg;
+	struct note *n = (struct note *)note;
+	const struct lot_sending *s = &n->sending;
+
+	switch (n->kind) {
+	case PARK:
+		yard_enter(&lot->yard, &n->ticket);
+		break;
+	case SEND:
+		shelf_enter(&lot->shelf, s->fd, s->fcgi_id, s->status, s->headers,
+		            &s->order);
+		break;
+	case CANCEL:
+		bell_cancel(&lot->bell, n->id);
+		break;
+	}
+	free(n);
+}
+
+static void woken(void *arg)
+{
+	struct lot *lot = arg;
+
+	if (atomic_load(&lot->nudge))
+		nudge_soon(lot);
+}
+
+/* The shelf first: what it gives back to the yard ends there. */
+static void dismiss(void *arg)
+{
+	struct lot *lot = arg;
+
 	shelf_dismiss(&lot->shelf);
 	yard_dismiss(&lot->yard);
 }
 
-static void on_drained(void *arg)
+static size_t turned(void *arg)
 {
 	struct lot *lot = arg;
 
-	lot->dismissed = true;
-	dismiss(lot);
+	yard_sweep(&lot->yard);
+	shelf_sweep(&lot->shelf);
+	return lot->yard.guests.count + lot->shelf.items.count;
 }
 
-static void take_parked(struct lot *lot, struct parked *p)
+static void ended(void *arg)
 {
-	while (p) {
-		struct parked *next = p->next;
+	struct lot *lot = arg;
 
-		yard_enter(&lot->yard, &p->ticket);
-		free(p);
-		p = next;
-	}
+	loop_timer_stop(&lot->nudge_timer);
+	bell_done(&lot->bell);
 }
 
-static void take_sent(struct lot *lot, struct sent *s)
+static void drop(struct keeper_note *note)
 {
-	while (s) {
-		const struct lot_sending *sending = &s->sending;
-		struct sent *next = s->next;
+	struct note *n = (struct note *)note;
 
-		shelf_enter(&lot->shelf, sending->fd, sending->fcgi_id, sending->status,
-		            sending->headers, &sending->order);
-		free(s);
-		s = next;
+	if (n->kind == PARK) {
+		fd_close(&n->ticket.fd);
+		fd_close(&n->ticket.relay);
+	} else if (n->kind == SEND) {
+		fd_close(&n->sending.fd);
 	}
+	free(n);
 }
+
+static const struct keeper_calls calls = {
+	.name = "foreman-lot",
+	.take = take,
+	.woken = woken,
+	.dismiss = dismiss,
+	.turned = turned,
+	.ended = ended,
+	.drop = drop,
+};
 
 /* A stream whose job will still run. */
 static void follow(void *arg, struct outlet *from, const struct shelf_order *order)
 {
 	struct lot *lot = arg;
+	bool events = order->coda.events;
 	struct lot_ticket ticket = { .fd = -1,
 		                         .relay = -1,
-		                         .family = order->events ? FAMILY_OPENAI
-		                                                 : FAMILY_OLLAMA,
-		                         .ndjson = !order->events,
-		                         .events = order->events,
+		                         .family = events ? FAMILY_OPENAI : FAMILY_OLLAMA,
+		                         .ndjson = !events,
+		                         .events = events,
 		                         .reader = true,
 		                         .trail = order->trail };
 
@@ -281,121 +293,48 @@ static void follow(void *arg, struct outlet *from, const struct shelf_order *ord
 	yard_follow(&lot->yard, from, &ticket);
 }
 
-static void ring_cancels(struct lot *lot, struct note *n)
-{
-	while (n) {
-		struct note *next = n->next;
-
-		bell_cancel(&lot->bell, n->id);
-		free(n);
-		n = next;
-	}
-}
-
-static void on_wake(void *arg, uint32_t events)
-{
-	struct lot *lot = arg;
-	struct parked *parked;
-	struct sent *sent;
-	struct note *cancels;
-	eventfd_t waste;
-	int64_t drain;
-	bool wants_nudge;
-
-	(void)events;
-	(void)!eventfd_read(lot->wake, &waste);
-	pthread_mutex_lock(&lot->lock);
-	parked = lot->parked;
-	sent = lot->sent;
-	cancels = lot->cancels;
-	wants_nudge = lot->nudge;
-	drain = lot->drain_mono_ms;
-	lot->parked = NULL;
-	lot->sent = NULL;
-	lot->cancels = NULL;
-	lot->drain_mono_ms = 0;
-	lot->leaving = lot->closed;
-	pthread_mutex_unlock(&lot->lock);
-	if (drain)
-		loop_timer_set(lot->loop, &lot->drain_timer,
-		               drain - loop_now_ms(lot->loop));
-	take_parked(lot, parked);
-	take_sent(lot, sent);
-	if (lot->dismissed)
-		dismiss(lot);
-	ring_cancels(lot, cancels);
-	if (wants_nudge)
-		nudge_soon(lot);
-}
-
-static void *loop_main(void *arg)
-{
-	struct lot *lot = arg;
-	enum err e = ERR_OK;
-
-	while (!e && !(lot->leaving && !lot->yard.count && !lot->shelf.count)) {
-		e = loop_turn(lot->loop, -1, NULL);
-		yard_sweep(&lot->yard);
-		shelf_sweep(&lot->shelf);
-		atomic_store(&lot->count, lot->yard.count + lot->shelf.count);
-	}
-	if (e)
-		log_event(LOG_ERROR, "parking lot failed", KV_S("reason", err_name(e)));
-	loop_timer_stop(&lot->nudge_timer);
-	loop_timer_stop(&lot->drain_timer);
-	bell_done(&lot->bell);
-	loop_fd_del(lot->wake_watch);
-	if (lot->conf.ended_fd >= 0)
-		(void)!eventfd_write(lot->conf.ended_fd, 1);
-	return NULL;
-}
-
 /* --- made and unmade ------------------------------------------------------ */
+
+static enum err prepare(struct lot *lot)
+{
+	enum err e = keeper_init(&lot->keeper, &calls, lot);
+	struct loop *loop = lot->keeper.loop;
+
+	shelf_init(&lot->shelf, loop, lot->conf.db);
+	lot->shelf.follow = follow;
+	lot->shelf.arg = lot;
+	if (!e)
+		e = yard_init(&lot->yard, loop, &lot->conf);
+	if (e)
+		return e;
+	lot->yard.cancel = cancel_in_database;
+	lot->yard.cancel_arg = lot;
+	lot->yard.shelf = &lot->shelf;
+	bell_init(&lot->bell, loop, lot->conf.relay);
+	loop_timer_init(&lot->nudge_timer, nudge, lot);
+	return ERR_OK;
+}
 
 static enum err start(struct lot *lot)
 {
+	enum err e;
+
 	if (pthread_create(&lot->canceller, NULL, canceller_main, lot))
 		return ERR_NOMEM;
-	if (pthread_create(&lot->thread, NULL, loop_main, lot) == 0)
-		return ERR_OK;
-	lot->ended = true;
-	pthread_cond_signal(&lot->cancel_wanted);
-	pthread_join(lot->canceller, NULL);
-	return ERR_NOMEM;
+	e = keeper_start(&lot->keeper);
+	if (e)
+		end_canceller(lot);
+	return e;
 }
 
 static void release(struct lot *lot)
 {
 	yard_done(&lot->yard);
 	shelf_done(&lot->shelf);
-	loop_free(lot->loop);
-	fd_close(&lot->wake);
+	keeper_done(&lot->keeper);
 	pthread_cond_destroy(&lot->cancel_wanted);
 	pthread_mutex_destroy(&lot->lock);
 	free(lot);
-}
-
-static enum err prepare(struct lot *lot)
-{
-	enum err e = loop_new(&lot->loop);
-
-	shelf_init(&lot->shelf, lot->loop, lot->conf.db);
-	lot->shelf.follow = follow;
-	lot->shelf.arg = lot;
-	if (!e)
-		e = yard_init(&lot->yard, lot->loop, &lot->conf);
-	if (!e)
-		e = loop_fd_add(lot->loop, lot->wake, EPOLLIN, on_wake, lot,
-		                &lot->wake_watch);
-	if (e)
-		return e;
-	lot->yard.cancel = cancel_in_database;
-	lot->yard.cancel_arg = lot;
-	lot->yard.shelf = &lot->shelf;
-	bell_init(&lot->bell, lot->loop, lot->conf.relay);
-	loop_timer_init(&lot->nudge_timer, nudge, lot);
-	loop_timer_init(&lot->drain_timer, on_drained, lot);
-	return ERR_OK;
 }
 
 enum err lot_new(const struct lot_conf *conf, struct lot **out)
@@ -408,12 +347,10 @@ enum err lot_new(const struct lot_conf *conf, struct lot **out)
 	lot->conf = *conf;
 	pthread_mutex_init(&lot->lock, NULL);
 	pthread_cond_init(&lot->cancel_wanted, NULL);
-	lot->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	e = lot->wake < 0 ? ERR_IO : prepare(lot);
+	e = prepare(lot);
 	if (!e)
 		e = start(lot);
 	if (e) {
-		loop_fd_del(lot->wake_watch);
 		release(lot);
 		return e;
 	}
@@ -425,11 +362,7 @@ void lot_free(struct lot *lot)
 {
 	if (!lot)
 		return;
-	pthread_join(lot->thread, NULL);
-	pthread_mutex_lock(&lot->lock);
-	lot->ended = true;
-	pthread_cond_signal(&lot->cancel_wanted);
-	pthread_mutex_unlock(&lot->lock);
-	pthread_join(lot->canceller, NULL);
+	keeper_join(&lot->keeper);
+	end_canceller(lot);
 	release(lot);
 }

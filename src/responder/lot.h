@@ -52,7 +52,6 @@ struct lot_conf {
 	 * worker could be told. Called in a thread of its own; may block. */
 	void (*cancel)(void *arg, const char *id);
 	void *arg;
-	int ended_fd;           /* an eventfd told 1 when the loop has ended; -1 */
 };
 
 enum err lot_new(const struct lot_conf *conf, struct lot **out) MUST_CHECK;
@@ -107,6 +106,9 @@ void lot_drain(struct lot *lot, int64_t ms);
 
 /* Nobody will park any more: the loop ends when the last client has gone. */
 void lot_close(struct lot *lot);
+
+/* Readable when the loop has ended; the lot's own until lot_free. */
+int lot_ended_fd(const struct lot *lot);
 
 /* After lot_close: wait for the end and free it. NULL is fine. */
 void lot_free(struct lot *lot);

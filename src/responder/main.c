@@ -23,6 +23,7 @@
 #include "core/conf.h"
 #include "http/guard.h"
 #include "responder/pool.h"
+#include "responder/route.h"
 #include "responder/serve.h"
 #include "responder/tally.h"
 
@@ -62,6 +63,8 @@ static int load(struct conf *conf)
 	}
 	if (e)
 		fprintf(stderr, "foreman-responder: %s\n", why.s);
+	if (e == ERR_NOMEM)
+		return EX_TEMPFAIL;
 	return e ? EX_CONFIG : EX_OK;
 }
 
@@ -181,6 +184,7 @@ static int run_master(const char *argv0)
 
 static int run_child(const char *text)
 {
+	const struct tally_names names = route_names();
 	struct pool_child child;
 	struct conf conf;
 	enum err e;
@@ -196,7 +200,7 @@ static int run_child(const char *text)
 	if (rc)
 		return rc;
 	log_init("responder", conf.log_level, conf.log_format);
-	e = tally_open(child.tally_fd);
+	e = tally_open(child.tally_fd, &names);
 	if (e)
 		log_event(LOG_WARN, "this responder counts for itself",
 		          KV_S("reason", err_name(e)));

@@ -21,7 +21,6 @@
 #include "base/json.h"
 #include "core/limits.h"
 #include "responder/answer.h"
-#include "responder/route.h"
 #include "store/status.h"
 
 struct passing {
@@ -49,10 +48,31 @@ static int64_t on_upload(void *arg, void *to, size_t max)
 	return (int64_t)got;
 }
 
+static bool letter_or_digit(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9');
+}
+
+bool pass_name_ok(struct span name)
+{
+	bool first = true; /* of a segment */
+
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.p[i];
+
+		if (!letter_or_digit(c) && c != '_' &&
+		    (first || !strchr("-.:/", c) || c == '\0'))
+			return false;
+		first = c == '/';
+	}
+	return !first;
+}
+
 /* Where to, on the heap; NULL without memory. */
 static char *target_url(const struct call *c)
 {
-	const char *upstream = c->route->upstream;
+	const char *upstream = c->upstream;
 	size_t n = strlen(upstream);
 	bool more = n > 1 && upstream[n - 1] == '/';
 	char *url;
@@ -249,7 +269,7 @@ static bool ask_at_once(struct call *c, const struct asking *how,
 
 	if (!line)
 		return true;
-	if (c->id.p && !route_name_ok(c->id)) {
+	if (c->id.p && !pass_name_ok(c->id)) {
 		answer_fault(c, FAULT_NOT_FOUND, "no such path");
 		return true;
 	}
@@ -332,7 +352,7 @@ void pass_ps(struct call *c)
 void pass_admin(struct call *c)
 {
 	/* a HEAD's body, were there one, would stand in nobody's way */
-	struct asking how = { .upload = strcmp(c->method, "HEAD") != 0 &&
+	struct asking how = { .upload = !call_by(c, "HEAD") &&
 		                            fcgx_length(c->req) != 0 };
 
 	if (!c->seat->service->conf->model_admin)

@@ -12,6 +12,10 @@
 
 #include "responder/call.h"
 
+/* May these bytes of a client go into the target's path? Only those of model
+ * names and digests, in segments that begin with a letter, a digit or '_'. Pure. */
+bool pass_name_ok(struct span name);
+
 /* Handlers, for what the target may as well see twice. Unreachable: 503 with Retry-After. */
 void pass_handle(struct call *c);
 /* ... but /api/tags answers from the worker's last known list, and */

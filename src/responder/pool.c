@@ -44,6 +44,7 @@ struct pool {
 	int signals;
 	int listen_fd;
 	struct child *children;
+	struct pollfd *fds;     /* room for a child each, and the signals */
 	size_t count, room;
 	unsigned current;       /* the generation that is kept up */
 	unsigned coming;        /* a reload's, 0: none is under way */
@@ -103,14 +104,19 @@ static void become_child(const struct pool *p, int ready_fd, pid_t master)
 static bool make_room(struct pool *p)
 {
 	size_t room = p->room ? p->room * 2 : 16;
-	struct child *more;
+	struct child *children;
+	struct pollfd *fds;
 
 	if (p->count < p->room)
 		return true;
-	more = realloc(p->children, room * sizeof(*more));
-	if (!more)
+	children = realloc(p->children, room * sizeof(*children));
+	if (!children)
 		return false;
-	p->children = more;
+	p->children = children;
+	fds = realloc(p->fds, (room + 1) * sizeof(*fds));
+	if (!fds)
+		return false;
+	p->fds = fds;
 	p->room = room;
 	return true;
 }
@@ -318,13 +324,11 @@ static int until_respawn(const struct pool *p)
 }
 
 /* Wait for a signal, a child that is ready, or a respawn that is due. */
-static enum err turn(struct pool *p)
+static void turn(struct pool *p)
 {
-	struct pollfd *fds = calloc(p->count + 1, sizeof(*fds));
 	size_t watched = p->count; /* the list changes while it is handled */
+	struct pollfd *fds = p->fds;
 
-	if (!fds)
-		return ERR_NOMEM;
 	for (size_t i = 0; i < watched; i++)
 		fds[i] = (struct pollfd){ .fd = p->children[i].ready_fd,
 			                      .events = POLLIN };
@@ -335,11 +339,9 @@ static enum err turn(struct pool *p)
 				on_ready(p, &p->children[i]);
 		on_signals(p);
 	}
-	free(fds);
 	if (p->reload_again && !p->coming && !p->stopping)
 		begin_reload(p);
 	keep_up(p);
-	return ERR_OK;
 }
 
 int pool_run(const struct pool_conf *conf)
@@ -348,15 +350,18 @@ int pool_run(const struct pool_conf *conf)
 		              .signals = sig_open(), .current = 1, .newest = 1 };
 	enum err e = p.signals < 0 ? ERR_IO : ERR_OK;
 
+	if (!e && !make_room(&p))
+		e = ERR_NOMEM;
 	if (!e)
 		keep_up(&p);
 	while (!e && !(p.stopping && !p.count))
-		e = turn(&p);
+		turn(&p);
 	if (e)
 		log_event(LOG_ERROR, "master failed", KV_S("reason", err_name(e)));
 	else
 		log_event(LOG_INFO, "drained", KV_I("children", 0));
 	free(p.children);
+	free(p.fds);
 	fd_close(&p.listen_fd);
 	fd_close(&p.signals);
 	return e ? EX_OSERR : EX_OK;

@@ -1,5 +1,8 @@
 /*
  * prefer.c - preferences cut apart: `wait="10"; foo, respond-async`.
+ *
+ * Nothing is refused: a preference that is not understood is as if it were not
+ * there. Of several `wait` the first counts.
  */
 #include <config.h>
 

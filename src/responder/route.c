@@ -89,32 +89,40 @@ static const struct route routes[] = {
 	{ READ, "/metrics", metrics_handle, false, false, NULL },
 };
 
-_Static_assert(ARRAY_LEN(routes) <= ROUTE_MAX, "the tally has a row for each");
+_Static_assert(ARRAY_LEN(routes) <= TALLY_ROUTES, "the tally has a row for each");
 
 /* --- finding -------------------------------------------------------------- */
 
+/* Take what stands before a pattern's next hole, or its end, off both. */
+static bool skip_text(const char **pattern, struct span *path)
+{
+	for (; **pattern && **pattern != '{'; (*pattern)++, path->p++, path->len--)
+		if (!path->len || *path->p != **pattern)
+			return false;
+	return true;
+}
+
+/* A pattern has at most one hole: "{id}", a segment, or "{name}", all the rest;
+ * what fills it is not empty. */
 static bool path_matches(const char *pattern, struct span path, struct span *id)
 {
-	struct span want = span_of(pattern), rest = path, part, segment;
 	struct span found = { 0 };
+	const char *slash;
 
-	while (span_cut(&want, '/', &part)) {
-		if (span_eq(part, "{name}")) {
-			*id = rest;
-			return rest.len > 0;
-		}
-		if (!span_cut(&rest, '/', &segment))
+	if (!skip_text(&pattern, &path))
+		return false;
+	if (*pattern == '{') {
+		slash = memchr(path.p, '/', path.len);
+		found = path;
+		if (slash && strcmp(pattern, "{name}") != 0)
+			found.len = (size_t)(slash - path.p);
+		path.p += found.len;
+		path.len -= found.len;
+		pattern = strchr(pattern, '}') + 1;
+		if (!found.len || !skip_text(&pattern, &path))
 			return false;
-		if (span_eq(part, "{id}")) {
-			if (!segment.len)
-				return false;
-			found = segment;
-		} else if (segment.len != part.len ||
-		           memcmp(segment.p, part.p, part.len) != 0) {
-			return false;
-		}
 	}
-	if (rest.p)
+	if (path.len)
 		return false;
 	*id = found;
 	return true;
@@ -167,22 +175,19 @@ void route_allow(unsigned set, char out[ROUTE_ALLOW_SIZE])
 			                        len ? ", " : "", methods[i].name);
 }
 
-int route_count(void)
+static struct tally_name name_of(int row)
 {
-	return (int)ARRAY_LEN(routes);
-}
+	struct tally_name name = { "", routes[row].path };
 
-struct route_name route_name(int row)
-{
-	struct route_name name = { "", "other" };
-
-	if (row < 0 || row >= route_count())
-		return name;
-	name.path = routes[row].path;
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
 		if (routes[row].methods & methods[i].bit)
 			name.method = methods[i].name; /* the last: HEAD stands before GET */
 	return name;
+}
+
+struct tally_names route_names(void)
+{
+	return (struct tally_names){ .count = (int)ARRAY_LEN(routes), .of = name_of };
 }
 
 static bool under(struct span path, const char *root)
@@ -204,27 +209,6 @@ enum family route_family(struct span path)
 	if (under(path, "/v1/messages"))
 		return FAMILY_ANTHROPIC;
 	return under(path, "/v1") ? FAMILY_OPENAI : FAMILY_OLLAMA;
-}
-
-static bool letter_or_digit(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
-bool route_name_ok(struct span name)
-{
-	bool first = true; /* of a segment */
-
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.p[i];
-
-		if (!letter_or_digit(c) && c != '_' &&
-		    (first || !strchr("-.:/", c) || c == '\0'))
-			return false;
-		first = c == '/';
-	}
-	return !first;
 }
 
 bool route_authorized(struct span header, const char *token)
@@ -324,7 +308,7 @@ void route_call(struct call *c)
 	if (m.route)
 		c->trail.route = (int)(m.route - routes);
 	if (!m.route && asks_whether(c, m.any)) {
-		c->route = m.any;
+		c->upstream = m.any->upstream;
 		pass_handle(c);
 		return;
 	}
@@ -332,7 +316,7 @@ void route_call(struct call *c)
 		answer_no_route(c, m.methods);
 		return;
 	}
-	c->route = m.route;
+	c->upstream = m.route->upstream;
 	if (m.route->body && !body_read(c))
 		return;
 	m.route->handle(c);

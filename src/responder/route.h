@@ -10,6 +10,7 @@
 #define FOREMAN_RESPONDER_ROUTE_H
 
 #include "responder/call.h"
+#include "responder/tally.h"
 
 enum method {
 	METHOD_GET = 1,
@@ -50,24 +51,14 @@ unsigned route_method(const char *name);
 #define ROUTE_ALLOW_SIZE 40
 void route_allow(unsigned methods, char out[ROUTE_ALLOW_SIZE]);
 
-/* May these bytes of a client go into the target's path? Only those of model
- * names and digests, in segments that begin with a letter, a digit or '_'. */
-bool route_name_ok(struct span name);
-
 /* How errors under a path are worded, whether or not it has a row. */
 enum family route_family(struct span path);
 
 /* Does an Authorization header carry the token? Constant time in the token. */
 bool route_authorized(struct span header, const char *token);
 
-/* A row of the table by its number, for the log and for metrics: its path, and
- * its method, GET where that stands for HEAD too. Not in the table: "", "other". */
-struct route_name {
-	const char *method, *path;
-};
-#define ROUTE_MAX 64 /* rows; more do not compile */
-int route_count(void);
-struct route_name route_name(int row);
+/* The table's rows by their numbers, for the log and for metrics. */
+struct tally_names route_names(void);
 
 /* --- the way in ----------------------------------------------------------- */
 

@@ -44,7 +44,6 @@ struct serve {
 	int listen_fd;
 	int stop;                /* an eventfd: accept no more */
 	int ended;               /* an eventfd: counts threads that have ended */
-	int lot_ended;           /* another, for the parking lot's */
 	struct chair *chairs;
 	size_t count;            /* threads running */
 };
@@ -61,14 +60,12 @@ void serve_request(struct seat *seat, struct fcgx *req)
 {
 	struct call c = { .seat = seat, .req = req };
 	const char *method = fcgx_param(req, "REQUEST_METHOD");
-	const char *uri = fcgx_param(req, "REQUEST_URI");
 	char name[16];
-	struct span rest = span_of(uri ? uri : "");
+	struct span rest = span_of(fcgx_param(req, "REQUEST_URI"));
 
 	str_copy(name, sizeof(name), method ? method : "");
 	c.method = name;
-	if (!span_cut(&rest, '?', &c.path))
-		c.path = (struct span){ 0 };
+	span_cut(&rest, '?', &c.path); /* without a URI both stay absent */
 	c.query = rest;
 	trail_begin(&c.trail, call_header(&c, "HTTP_X_REQUEST_ID"),
 	            call_header(&c, "HTTP_TRACEPARENT"));
@@ -201,8 +198,7 @@ static enum err open_service(struct serve *s, struct errtext *why)
 		                          .keepalive_ms = conf->keepalive_ms,
 		                          .max_wait_ms = conf->chat_max_wait_ms,
 		                          .cancel = cancel_job,
-		                          .arg = s,
-		                          .ended_fd = s->lot_ended };
+		                          .arg = s };
 	enum err e;
 
 	v->conf = conf;
@@ -230,8 +226,7 @@ static enum err open_all(struct serve *s, struct errtext *why)
 		e = xfer_global_init();
 	s->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	s->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	s->lot_ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!e && (s->stop < 0 || s->ended < 0 || s->lot_ended < 0))
+	if (!e && (s->stop < 0 || s->ended < 0))
 		e = ERR_IO;
 	if (!e)
 		e = open_service(s, why);
@@ -251,7 +246,6 @@ static void close_all(struct serve *s)
 	guard_free(s->service.guard);
 	fd_close(&s->stop);
 	fd_close(&s->ended);
-	fd_close(&s->lot_ended);
 }
 
 /* --- the first thread ----------------------------------------------------- */
@@ -326,7 +320,7 @@ static void on_ended(struct serve *s, struct progress *w)
 
 	if (eventfd_read(s->ended, &n) == 0)
 		w->ended += (size_t)n;
-	if (eventfd_read(s->lot_ended, &n) == 0)
+	if (eventfd_read(lot_ended_fd(s->service.lot), &n) == 0)
 		w->lot_ended = true;
 	if (eventfd_read(watch_ended_fd(s->service.watch), &n) == 0)
 		w->watch_ended = true;
@@ -356,7 +350,8 @@ static bool attend(struct serve *s, int signals)
 	struct progress w = { .stage = SERVING };
 	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
 		                  { .fd = s->ended, .events = POLLIN },
-		                  { .fd = s->lot_ended, .events = POLLIN },
+		                  { .fd = lot_ended_fd(s->service.lot),
+		                    .events = POLLIN },
 		                  { .fd = watch_ended_fd(s->service.watch),
 		                    .events = POLLIN } };
 
@@ -386,7 +381,7 @@ static void say_ready(int fd)
 int serve_run(const struct conf *conf, int listen_fd, int ready_fd)
 {
 	struct serve s = { .conf = conf, .listen_fd = listen_fd,
-		               .stop = -1, .ended = -1, .lot_ended = -1 };
+		               .stop = -1, .ended = -1 };
 	struct errtext why = { 0 };
 	int signals = sig_open();
 	enum err e = signals < 0 ? ERR_IO : open_all(&s, &why);

@@ -30,14 +30,13 @@
 #define ROUNDS 4                  /* pieces for one client before the others' */
 
 struct item {
+	struct rolled on_roll; /* the shelf's */
 	struct shelf *shelf;
-	struct item *next, *prev;
 	struct shelf_order order;
 	struct outlet out;
 	struct loop_timer limit; /* of taking nothing; then of closing */
 	struct loop_timer again; /* more can be sent, after the others */
 	char *last;              /* the stream's last line; NULL: none */
-	bool gone;
 	bool handed_over; /* its request goes on in the yard */
 	int status;       /* what the client was told */
 	const char *how;  /* it ended, for the log */
@@ -47,24 +46,12 @@ struct item {
 
 static void leave(struct item *it, const char *how)
 {
-	struct shelf *s = it->shelf;
-
-	if (it->gone)
+	if (!roll_leave(&it->shelf->items, &it->on_roll))
 		return;
 	loop_timer_stop(&it->limit);
 	loop_timer_stop(&it->again);
 	outlet_close(&it->out);
 	free(it->last);
-	if (it->prev)
-		it->prev->next = it->next;
-	else
-		s->items = it->next;
-	if (it->next)
-		it->next->prev = it->prev;
-	it->gone = true;
-	it->next = s->gone;
-	s->gone = it;
-	s->count--;
 	if (!it->handed_over)
 		trail_close(&it->order.trail,
 		            &(struct trail_end){ .status = it->status,
@@ -89,7 +76,7 @@ static char *line_text(const struct shelf_order *o, const char *error,
 	char *text;
 	cJSON *tree;
 
-	if (o->events) /* as OpenAI's clients know it */
+	if (o->coda.events) /* as OpenAI's clients know it */
 		return answer_error_body(FAMILY_OPENAI, 502, reason, false, error);
 	tree = cJSON_CreateObject();
 	json_add_str(tree, "error", error);
@@ -114,27 +101,13 @@ static void say_interrupted(struct item *it)
 	         "interrupted");
 }
 
-static enum err write_text(struct item *it, const char *text)
-{
-	return stream_write(&it->out.stream, text, strlen(text));
-}
-
-/* Close what is open, say the last line, and end the request. */
+/* Say the last line, if there is one, and end the request. */
 static enum err end_stream(struct item *it)
 {
-	struct shelf_order *o = &it->order;
 	enum err e = ERR_OK;
 
-	if (it->last && o->line_open)
-		e = write_text(it, "\n");
-	if (!e && it->last && o->events && o->event_open)
-		e = write_text(it, "\n");
-	if (!e && it->last && o->events)
-		e = write_text(it, answer_event_prefix(FAMILY_OPENAI));
-	if (!e && it->last)
-		e = write_text(it, it->last);
-	if (!e && it->last)
-		e = write_text(it, o->events ? "\n\n" : "\n");
+	if (it->last)
+		e = coda_say(&it->order.coda, &it->out.stream, FAMILY_OPENAI, it->last);
 	return e ? e : stream_end(&it->out.stream);
 }
 
@@ -205,15 +178,6 @@ static bool resolve(struct item *it)
 
 /* --- sending -------------------------------------------------------------- */
 
-/* How far the stream is from the end of a line, and of an event. */
-static void note_end(struct shelf_order *o, const char *p, size_t len)
-{
-	bool blank = len == 1 ? !o->line_open : p[len - 2] == '\n';
-
-	o->line_open = p[len - 1] != '\n';
-	o->event_open = o->line_open || !blank;
-}
-
 /* Queue the next piece, or the end. */
 static enum err queue_next(struct item *it)
 {
@@ -232,7 +196,7 @@ static enum err queue_next(struct item *it)
 	n = (int64_t)piece->len < o->left ? piece->len : (size_t)o->left;
 	e = stream_write(&it->out.stream, piece->p, n);
 	if (!e)
-		note_end(o, piece->p, n);
+		coda_note(&o->coda, (struct span){ piece->p, n });
 	o->offset += (int64_t)n;
 	o->left -= (int64_t)n;
 	return e;
@@ -304,12 +268,7 @@ void shelf_done(struct shelf *s)
 
 void shelf_sweep(struct shelf *s)
 {
-	while (s->gone) {
-		struct item *it = s->gone;
-
-		s->gone = it->next;
-		free(it);
-	}
+	roll_sweep(&s->items);
 }
 
 /* On the list, its connection open. */
@@ -319,11 +278,7 @@ static void add(struct shelf *s, struct item *it)
 	loop_timer_init(&it->limit, on_limit, it);
 	loop_timer_init(&it->again, on_again, it);
 	loop_timer_set(s->loop, &it->limit, LIMIT_SHELF_STALL_MS);
-	it->next = s->items;
-	if (it->next)
-		it->next->prev = it;
-	s->items = it;
-	s->count++;
+	roll_add(&s->items, &it->on_roll);
 }
 
 /* What is to be sent is found out, and the first of it sent. */
@@ -349,7 +304,7 @@ static bool say_full(struct item *it)
 	snprintf(head, sizeof(head), "Content-Type: %s\nRetry-After: 5\n",
 	         answer_error_type(FAMILY_PROBLEM));
 	ok = body && !stream_head(&it->out.stream, 503, span_of(head)) &&
-	     !write_text(it, body);
+	     !stream_write(&it->out.stream, body, strlen(body));
 	free(body);
 	return ok;
 }
@@ -358,10 +313,11 @@ void shelf_enter(struct shelf *s, int fd, int fcgi_id, int status,
                  const char *headers, const struct shelf_order *order)
 {
 	struct item *it = calloc(1, sizeof(*it));
-	bool full = s->count >= LIMIT_SHELF_CLIENTS;
+	bool full = s->items.count >= LIMIT_SHELF_CLIENTS;
 
 	if (!it) {
 		fd_close(&fd);
+		trail_drop(&order->trail, order->id);
 		return;
 	}
 	it->order = *order;
@@ -370,6 +326,7 @@ void shelf_enter(struct shelf *s, int fd, int fcgi_id, int status,
 			                              .trail = order->trail };
 	it->status = full ? 503 : status;
 	if (outlet_open(&it->out, s->loop, fd, fcgi_id, OUT_MAX, on_out, it)) {
+		trail_drop(&order->trail, order->id);
 		free(it);
 		return;
 	}
@@ -389,11 +346,13 @@ void shelf_take(struct shelf *s, struct outlet *from,
 	if (!it) {
 		outlet_close(from);
 		*from = (struct outlet){ .stream.fd = -1 };
+		trail_drop(&order->trail, order->id);
 		return;
 	}
 	it->order = *order;
 	it->status = 200;
 	if (outlet_move(&it->out, from, on_out, it)) {
+		trail_drop(&order->trail, order->id);
 		free(it);
 		return;
 	}
@@ -403,8 +362,10 @@ void shelf_take(struct shelf *s, struct outlet *from,
 
 void shelf_dismiss(struct shelf *s)
 {
-	for (struct item *it = s->items, *next; it; it = next) {
-		next = it->next;
+	for (struct rolled *r = s->items.first, *next; r; r = next) {
+		struct item *it = (struct item *)r;
+
+		next = r->next;
 		if (it->out.stream.ended)
 			continue;
 		if (it->order.what == SHELF_BYTES) {

@@ -19,7 +19,9 @@
 #include "base/ulid.h"
 #include "http/loop.h"
 #include "responder/call.h"
+#include "responder/coda.h"
 #include "responder/outlet.h"
+#include "responder/roll.h"
 #include "store/db.h"
 
 #include <stdbool.h>
@@ -39,22 +41,16 @@ struct shelf_order {
 	int64_t handle;  /* BYTES: of the artifact, */
 	int64_t offset;  /* from here, */
 	int64_t left;    /* so many */
-	bool events;     /* a stream is server-sent events, else lines */
-	bool line_open;  /* its last byte was no newline */
-	bool event_open; /* ... or, of events, it ended in no empty line */
+	struct coda coda; /* of a stream: how its next bytes are to begin */
 	struct trail trail;
 };
-
-struct item;
 
 struct shelf { /* embed it; shelf_init, shelf_done */
 	struct loop *loop;
 	const struct db_conf *db_conf;
 	struct db *db; /* a DB_READER, opened at its first use */
 	struct buf piece;
-	struct item *items;
-	struct item *gone; /* left in this turn, freed after it */
-	size_t count;
+	struct roll items;
 	/* A stream whose job will still run: take the connection, which has its
 	 * head already, to wait and follow. */
 	void (*follow)(void *arg, struct outlet *from, const struct shelf_order *order);

@@ -10,6 +10,7 @@
 
 #include "responder/tally.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -22,7 +23,6 @@
 
 #include "base/fd.h"
 #include "base/str.h"
-#include "responder/route.h"
 
 #define SHAPE 1        /* another with each change of struct page */
 #define ROWS_MAX 128   /* routes of all programs since the master began */
@@ -49,7 +49,8 @@ struct page {
 };
 
 static struct page *page;
-static struct row *of_route[ROUTE_MAX + 1]; /* the first: of none; NULL: full */
+static struct row *of_route[TALLY_ROUTES + 1]; /* the first: of none; NULL: full */
+static struct tally_names routes;
 
 /* --- the page -------------------------------------------------------------- */
 
@@ -86,8 +87,15 @@ static enum err lock(int fd)
 	return rc ? ERR_IO : ERR_OK;
 }
 
+struct tally_name tally_name(int route)
+{
+	if (route < 0 || route >= routes.count)
+		return (struct tally_name){ .method = "", .path = "other" };
+	return routes.of(route);
+}
+
 /* The row with this name, made if need be; NULL: no room. */
-static struct row *row_of(struct route_name name)
+static struct row *row_of(struct tally_name name)
 {
 	uint32_t count = atomic_load(&page->count);
 	struct row *r;
@@ -109,8 +117,8 @@ static struct row *row_of(struct route_name name)
 static void take_rows(void)
 {
 	page->shape = sizeof(*page) << 8 | SHAPE;
-	for (int i = -1; i < route_count(); i++)
-		of_route[i + 1] = row_of(route_name(i));
+	for (int i = -1; i < routes.count; i++)
+		of_route[i + 1] = row_of(tally_name(i));
 }
 
 static enum err join(int fd)
@@ -133,10 +141,13 @@ static enum err join(int fd)
 	return ERR_VERSION;
 }
 
-enum err tally_open(int fd)
+enum err tally_open(int fd, const struct tally_names *names)
 {
-	enum err e = fd < 0 ? ERR_OK : join(fd);
+	enum err e;
 
+	assert(names->count <= TALLY_ROUTES);
+	routes = *names;
+	e = fd < 0 ? ERR_OK : join(fd);
 	fd_close(&fd); /* and with it the lock */
 	if (page)
 		return e;
@@ -182,7 +193,7 @@ void tally_request(int route, int status, int64_t us)
 
 	if (!page)
 		return;
-	r = of_route[route >= 0 && route < ROUTE_MAX ? route + 1 : 0];
+	r = of_route[route >= 0 && route < TALLY_ROUTES ? route + 1 : 0];
 	if (!r)
 		return;
 	if (us < 0)

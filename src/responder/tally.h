@@ -18,14 +18,28 @@
 /* The master's: make the page, to be passed on. ERR_NOMEM. */
 enum err tally_create(int *fd) MUST_CHECK;
 
+/* A row of the table of routes, for the tally and the log: its path, and its
+ * method, GET where that stands for HEAD too. Of no row: "other", "". */
+struct tally_name {
+	const char *method, *path;
+};
+struct tally_names {
+	int count; /* at most TALLY_ROUTES */
+	struct tally_name (*of)(int row);
+};
+#define TALLY_ROUTES 64
+
 /*
- * A responder's, before its threads: count there; the descriptor is closed.
+ * A responder's, before its threads: these are its rows, and whatever the answer,
+ * tally_name knows them. Count on the page; the descriptor is closed.
  * -1: in memory of its own. ERR_VERSION: an earlier program's master has a page
  * of another shape; ERR_NOMEM, ERR_IO. After an error, too, all is counted in
  * memory of its own, or without any not at all.
  */
-enum err tally_open(int fd) MUST_CHECK;
+enum err tally_open(int fd, const struct tally_names *names) MUST_CHECK;
 void tally_close(void);
+
+struct tally_name tally_name(int route);
 
 /* A request to the `route`th row of the table of routes (-1: none of them) was
  * answered with this status (0: its client left before), so long after it

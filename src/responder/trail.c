@@ -18,7 +18,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sha.h"
-#include "responder/route.h"
 #include "responder/tally.h"
 
 /* --- ids ------------------------------------------------------------------- */
@@ -118,7 +117,7 @@ void trail_close(const struct trail *t, const struct trail_end *end)
 {
 	enum log_level level = end->status >= 500 ? LOG_WARN : LOG_DEBUG;
 	int64_t us = clock_mono_us() - t->began_mono_us;
-	struct route_name name = route_name(t->route);
+	struct tally_name name = tally_name(t->route);
 
 	log_event(level, "request", KV_S("request", t->id),
 	          KV_S("method", end->method ? end->method : name.method),
@@ -128,4 +127,9 @@ void trail_close(const struct trail *t, const struct trail_end *end)
 	          KV_S("trace", t->trace[0] ? t->trace : NULL),
 	          KV_S("reason", end->how && *end->how ? end->how : NULL));
 	tally_request(t->route, end->status, us);
+}
+
+void trail_drop(const struct trail *t, const char *job)
+{
+	trail_close(t, &(struct trail_end){ .job = job, .how = "out of memory" });
 }

@@ -39,6 +39,9 @@ struct trail_end {
 
 /* The request's last line in the log, and its place in the tally. */
 void trail_close(const struct trail *t, const struct trail_end *end);
+/* The same for one that there was no memory to go on with: its connection is
+ * closed without a word, and the web server says 502. */
+void trail_drop(const struct trail *t, const char *job);
 
 /* --- what a client may send (pure) ----------------------------------------- */
 

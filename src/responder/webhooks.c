@@ -34,8 +34,10 @@ static void add_link(cJSON *urls, const char *key, const struct call *c,
 	while (base.len > 0 && base.p[base.len - 1] == '/')
 		base.len--;
 	if (asprintf(&link, "%.*s%s%s%s", (int)base.len, base.len ? base.p : "", root,
-	             id, tail) < 0)
+	             id, tail) < 0) {
+		json_lack(urls);
 		return;
+	}
 	json_add_str(urls, key, link);
 	free(link);
 }
@@ -65,7 +67,7 @@ static cJSON *entry_json(const struct call *c, const struct ledger_entry *e)
 	add_figure(o, "last_status", e->last_status, 1);
 	add_figure(o, "last_latency_ms", e->last_latency_ms, 0);
 	json_add_str(o, "last_error", e->last_error);
-	urls = cJSON_AddObjectToObject(o, "urls");
+	urls = json_add_object(o, "urls");
 	add_link(urls, "self", c, "/webhooks/", e->id, "");
 	add_link(urls, "job", c, "/jobs/", e->job_id, "");
 	add_link(urls, "redeliver", c, "/webhooks/", e->id, "/redeliver");
@@ -92,7 +94,7 @@ static void answer_webhook_error(struct call *c, enum err e)
 
 static void add_log(cJSON *o, const struct ledger_attempt *log, size_t count)
 {
-	cJSON *list = cJSON_AddArrayToObject(o, "log");
+	cJSON *list = json_add_array(o, "log");
 
 	for (size_t i = 0; i < count; i++) {
 		cJSON *one = cJSON_CreateObject();
@@ -102,8 +104,7 @@ static void add_log(cJSON *o, const struct ledger_attempt *log, size_t count)
 		json_add_int(one, "latency_ms", log[i].latency_ms);
 		json_add_str(one, "error", log[i].error);
 		json_add_str(one, "reply", log[i].reply);
-		if (!cJSON_AddItemToArray(list, one))
-			cJSON_Delete(one);
+		json_append(list, one);
 	}
 }
 
@@ -268,14 +269,13 @@ static char *list_json(const struct call *c, const struct ledger_entry *entries,
                        size_t count, const char *next)
 {
 	cJSON *o = cJSON_CreateObject();
-	cJSON *list = cJSON_AddArrayToObject(o, "webhooks");
+	cJSON *list = json_add_array(o, "webhooks");
 	char *text;
 
 	for (size_t i = 0; i < count; i++) {
 		cJSON *one = entry_json(c, &entries[i]);
 
-		if (!cJSON_AddItemToArray(list, one))
-			cJSON_Delete(one);
+		json_append(list, one);
 	}
 	json_add_str(o, "next", next[0] ? next : NULL);
 	text = json_text(o);

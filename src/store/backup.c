@@ -21,26 +21,13 @@
 
 #include "core/limits.h"
 #include "store/schema.h"
+#include "store/sql.h"
 
 static enum err failed(sqlite3 *db, int rc, struct errtext *why)
 {
 	errtext_set(why, "%s", db ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
-	switch (rc & 0xff) {
-	case SQLITE_NOMEM:
-		return ERR_NOMEM;
-	case SQLITE_FULL:
-		return ERR_FULL;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return ERR_BUSY;
-	case SQLITE_CANTOPEN:
-		return ERR_NOENT;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return ERR_INVAL;
-	default:
-		return ERR_IO;
-	}
+	/* damage is what is looked for here */
+	return (rc & 0xff) == SQLITE_CORRUPT ? ERR_INVAL : sql_meaning(db, rc);
 }
 
 /* The first value of the first row, as a number and, with `text`, as text. */

@@ -12,8 +12,9 @@
 
 #include <stdint.h>
 
-/* SQLite's integrity check and that of foreign keys. ERR_INVAL: it is damaged,
- * or not foreman's; the first complaint in `why`. */
+/* SQLite's integrity check and that of foreign keys, without the tables' CHECKs:
+ * it forgets them in a file that it only reads. ERR_INVAL: it is damaged, or not
+ * foreman's; the first complaint in `why`. */
 enum err backup_check(const char *path, struct errtext *why) MUST_CHECK;
 
 /* A whole, compact copy of the file as it is at this moment, made while others

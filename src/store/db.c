@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "core/limits.h"
 #include "store/schema.h"
@@ -38,20 +39,7 @@ static enum err make_file(const char *path, struct errtext *why)
 		return ERR_OK;
 	e = errno;
 	errtext_set(why, "cannot create: %s", strerror(e));
-	switch (e) {
-	case ENOENT:
-	case ENOTDIR:
-		return ERR_NOENT;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		return ERR_DENIED;
-	case ENOSPC:
-	case EDQUOT:
-		return ERR_FULL;
-	default:
-		return ERR_IO;
-	}
+	return err_of_errno(e);
 }
 
 static enum err open_gate(struct db *db, struct errtext *why)
@@ -147,6 +135,31 @@ static enum err set_up(struct db *db, struct errtext *why)
 	return err == ERR_OK ? sql_exec(db, "PRAGMA synchronous = NORMAL", why) : err;
 }
 
+/* What set_up found in order may still be open for reading alone. */
+static enum err try_write(struct db *db, struct errtext *why)
+{
+	enum err err = sql_exec(db, "BEGIN IMMEDIATE; ROLLBACK", why);
+
+	if (err == ERR_OK && sqlite3_db_readonly(db->handle, "main") != 0) {
+		errtext_set(why, "it can only be read");
+		err = ERR_DENIED;
+	}
+	return err == ERR_BUSY ? ERR_OK : err; /* it would have been allowed to */
+}
+
+/*
+ * What did not go well though the file is there and may be written: SQLite
+ * opens it, or one of those beside it, for reading alone when it gets no
+ * descriptor at the first try, and then never writes. That is no wrong setting,
+ * and the next start may do better.
+ */
+static enum err passing(const struct db *db, enum err err)
+{
+	bool allowed = access(db->conf.path, W_OK) == 0;
+
+	return err == ERR_NOENT || (err == ERR_DENIED && allowed) ? ERR_IO : err;
+}
+
 static enum err open_writer(struct db *db, struct errtext *why)
 {
 	enum err err = open_gate(db, why);
@@ -159,10 +172,14 @@ static enum err open_writer(struct db *db, struct errtext *why)
 		return err;
 	}
 	err = make_file(db->conf.path, why);
-	if (err == ERR_OK)
+	if (err == ERR_OK) {
 		err = open_handle(db, why);
-	if (err == ERR_OK)
-		err = set_up(db, why);
+		if (err == ERR_OK)
+			err = set_up(db, why);
+		if (err == ERR_OK)
+			err = try_write(db, why);
+		err = passing(db, err);
+	}
 	gate_give(db->gate);
 	return err;
 }
@@ -243,6 +260,7 @@ enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why)
 		return err;
 	db->entered = false;
 	db->sync = sync;
+	db->leans = db->in_doubt = false;
 	db->changes = sqlite3_total_changes64(db->handle);
 	q = sql_use(db, begin);
 	err = sql_run(&q, why);
@@ -268,7 +286,23 @@ static enum err sync_log(struct db *db, struct errtext *why)
 
 	if (rc == SQLITE_OK && log && log->pMethods)
 		rc = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
-	return sql_err(db, rc, "sync", why);
+	if (rc == SQLITE_OK)
+		return ERR_OK;
+	/* past SQLite's own calls: what it remembers is another failure's errno */
+	errtext_set(why, "sync: %s", sqlite3_errstr(rc));
+	return ERR_IO;
+}
+
+/* On disk, if that was asked for: what it wrote, and what its answer tells of.
+ * The gate is given back. */
+static enum err make_durable(struct db *db, bool wrote, struct errtext *why)
+{
+	enum err err = ERR_OK;
+
+	if (db->sync == DB_SYNC_FULL && (wrote || db->leans))
+		err = sync_log(db, why);
+	db->in_doubt = wrote && err != ERR_OK;
+	return err;
 }
 
 enum err db_commit(struct db *db, struct errtext *why)
@@ -287,7 +321,7 @@ enum err db_commit(struct db *db, struct errtext *why)
 	}
 	db->in_transaction = false;
 	gate_give(db->gate);
-	return wrote && db->sync == DB_SYNC_FULL ? sync_log(db, why) : ERR_OK;
+	return make_durable(db, wrote, why);
 }
 
 void db_rollback(struct db *db)
@@ -302,10 +336,15 @@ void db_rollback(struct db *db)
 
 enum err db_finish(struct db *db, enum err err, struct errtext *why)
 {
+	enum err synced;
+
 	if (err == ERR_OK)
 		return db_commit(db, why);
 	db_rollback(db);
-	return err;
+	if (err == ERR_NOMEM) /* of ours, who had no text for it */
+		errtext_set(why, "out of memory");
+	synced = make_durable(db, false, why);
+	return synced != ERR_OK ? synced : err;
 }
 
 /* --- room and upkeep ------------------------------------------------------- */

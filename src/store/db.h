@@ -58,7 +58,8 @@ enum err db_begin(struct db *db, enum db_sync sync, struct errtext *why) MUST_CH
  * committed, and nobody knows whether the power may be cut. */
 enum err db_commit(struct db *db, struct errtext *why) MUST_CHECK;
 void db_rollback(struct db *db);
-/* The end of a write: commit when `err` is ERR_OK, else roll back and say it. */
+/* The end of a write: commit when `err` is ERR_OK, else roll back and say it
+ * (ERR_IO if what that answer tells of could not be synced). */
 enum err db_finish(struct db *db, enum err err, struct errtext *why) MUST_CHECK;
 
 /* Is there room and permission to write? A dry run: gate, BEGIN IMMEDIATE,

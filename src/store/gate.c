@@ -46,10 +46,7 @@ enum err gate_open(const char *path, struct gate **out, struct errtext *why)
 		int e = errno;
 
 		errtext_set(why, "cannot open '%s': %s", path, strerror(e));
-		return e == ENOENT || e == ENOTDIR               ? ERR_NOENT
-		       : e == EACCES || e == EPERM || e == EROFS ? ERR_DENIED
-		       : e == ENOSPC || e == EDQUOT              ? ERR_FULL
-		                                                 : ERR_IO;
+		return err_of_errno(e);
 	}
 	g = calloc(1, sizeof(*g));
 	if (!g) {

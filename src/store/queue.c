@@ -137,6 +137,8 @@ static enum err find_key(struct db *db, struct queue_key *key, struct errtext *w
 		key->same = strcmp(sql_peek_text(&q), key->fingerprint) == 0;
 	}
 	err = sql_end(&q, why);
+	if (err == ERR_OK && found)
+		db->leans = true; /* who is told of that job takes it for durable */
 	return err == ERR_OK && found ? ERR_STALE : err;
 }
 
@@ -343,7 +345,7 @@ static enum err move_now(struct db *db, struct job *job, const struct move *s,
 		return err;
 	moved = move_in(db, job, s, &next, why);
 	err = db_finish(db, moved, why);
-	if (err == ERR_OK)
+	if (err == ERR_OK || (moved == ERR_OK && db->in_doubt))
 		move_adopt(job, &next);
 	else if (moved == ERR_OK)
 		move_drop(&next);

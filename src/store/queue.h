@@ -93,8 +93,9 @@ enum err queue_release_held(struct db *db, int64_t now_ms, int64_t *next_ms) MUS
 /* --- moving; each is its own transaction ----------------------------------- */
 
 /* All of them: ERR_STALE as above, ERR_INVAL for a move the table in
- * core/job.c does not have, ERR_FULL, ERR_BUSY, ERR_IO; *job changes with
- * ERR_OK only, so a move that failed can be made again. */
+ * core/job.c does not have, ERR_FULL, ERR_BUSY, ERR_IO. *job changes when the
+ * move is made, so one that failed can be made again: with ERR_OK, and with
+ * ERR_IO where all but the sync went well (see db_commit). */
 
 /* What a claimed job sends to the target; both heap, free them. */
 struct queue_input {

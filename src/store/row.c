@@ -1,5 +1,8 @@
 /*
  * row.c - rows as structs: words to enums, NULL times to 0.
+ *
+ * Columns are read in the order of ROW_JOB and ROW_ARTIFACT. Refused, as a
+ * damaged file: a row with a word that is none of ours.
  */
 #include <config.h>
 

@@ -530,11 +530,12 @@ static const char metrics_2[] =
 	"	INTEGER NOT NULL DEFAULT 0;\n"
 	"UPDATE tallies SET arrived = (SELECT sum(t.count) FROM tallies t\n"
 	"	WHERE t.attended = tallies.attended) WHERE state = 'queued';\n"
-	"DROP TRIGGER job_arrives;\n"
+	"DROP TRIGGER job_arrives;\n" /* it called the very first arrival a swap */
 	"CREATE TRIGGER job_arrives AFTER INSERT ON jobs BEGIN\n"
 	"	UPDATE tallies SET count = count + 1, arrived = arrived + 1\n"
 	"		WHERE state = NEW.state AND attended = NEW.attended;\n"
-	"	UPDATE drain SET fifo_swaps = fifo_swaps + 1, last_key = NEW.load_key\n"
+	"	UPDATE drain SET fifo_swaps = fifo_swaps + (last_key IS NOT NULL),\n"
+	"		last_key = NEW.load_key\n"
 	"		WHERE one = 1 AND last_key IS NOT NEW.load_key;\n"
 	"END;\n"
 

@@ -10,29 +10,10 @@
 #include "store/sql.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static enum err of_errno(int e)
-{
-	switch (e) {
-	case ENOSPC:
-	case EDQUOT:
-		return ERR_FULL;
-	case EACCES:
-	case EPERM:
-	case EROFS:
-		return ERR_DENIED;
-	case ENOENT:
-	case ENOTDIR:
-		return ERR_NOENT;
-	default:
-		return ERR_IO;
-	}
-}
-
-static enum err of_rc(struct db *db, int rc)
+enum err sql_meaning(sqlite3 *handle, int rc)
 {
 	switch (rc & 0xff) {
 	case SQLITE_OK:
@@ -58,7 +39,7 @@ static enum err of_rc(struct db *db, int rc)
 		return ERR_INVAL;
 	case SQLITE_IOERR: /* a full disk shows here when the -shm cannot grow */
 	case SQLITE_CANTOPEN:
-		return of_errno(sqlite3_system_errno(db->handle));
+		return err_of_errno(sqlite3_system_errno(handle));
 	default: /* SQLITE_CORRUPT among them: sqlite3_errmsg says it plainly */
 		return ERR_IO;
 	}
@@ -66,7 +47,7 @@ static enum err of_rc(struct db *db, int rc)
 
 enum err sql_err(struct db *db, int rc, const char *what, struct errtext *why)
 {
-	enum err err = of_rc(db, rc);
+	enum err err = sql_meaning(db->handle, rc);
 
 	if (err != ERR_OK)
 		errtext_set(why, "%s: %s", what,
@@ -212,12 +193,15 @@ const void *sql_peek_blob(struct sql *q, size_t *len)
 
 enum err sql_end(struct sql *q, struct errtext *why)
 {
-	enum err err = sql_err(q->db, q->rc, "database", why);
+	enum err err;
 
-	if (q->stmt) {
-		sqlite3_reset(q->stmt); /* repeats the error of the step */
+	/* repeats the error of the step; where it was not stepped to its end and is
+	 * a transaction of its own, this is the commit */
+	if (q->stmt)
+		sql_fail(q, sqlite3_reset(q->stmt));
+	err = sql_err(q->db, q->rc, "database", why);
+	if (q->stmt)
 		sqlite3_clear_bindings(q->stmt);
-	}
 	return err;
 }
 

@@ -38,6 +38,8 @@ struct db {
 	int64_t changes;   /* rows this connection had changed when it began */
 	bool entered; /* the gate is held, the transaction not begun */
 	bool in_transaction;
+	bool leans;    /* it tells of what another may not have synced yet */
+	bool in_doubt; /* the last commit happened, but its sync failed */
 	int64_t data_version; /* what db_changed saw last; 0: never asked */
 	struct {
 		const char *text; /* the key is its address: SQL stands in constants */
@@ -46,7 +48,9 @@ struct db {
 };
 
 /* One place that says what an SQLite result means to us; ERR_OK for OK, ROW
- * and DONE. The text is SQLite's own, after "what: ". */
+ * and DONE. */
+enum err sql_meaning(sqlite3 *handle, int rc);
+/* The same with SQLite's own text, after "what: ". */
 enum err sql_err(struct db *db, int rc, const char *what, struct errtext *why);
 
 /* Run SQL that has neither parameters nor rows; any number of statements. */

@@ -4,8 +4,10 @@
  * Owns the flights: an owed webhook, its headers and its transfer. True
  * throughout: a webhook is in one flight at most; the body goes out exactly
  * as it was frozen; a receiver that answers is judged by its status, however
- * long it then talks. A slow receiver with a long backlog is overtaken: when
- * its webhooks fill the whole window, they are put off a little.
+ * long it then talks; a flight lands when the store has noted what it came to,
+ * so that a full disk has nothing posted over and over. A slow receiver with a
+ * long backlog is overtaken: when its webhooks fill the whole window, they are
+ * put off a little.
  * Refuses redirects, addresses the guard refuses, and more than
  * LIMIT_WEBHOOK_REPLY bytes of an answer.
  */
@@ -20,12 +22,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sha.h"
+#include "core/header.h"
 #include "core/limits.h"
 #include "core/receiver.h"
 #include "core/retry.h"
 #include "core/signature.h"
+#include "http/hub.h"
 #include "store/outbox.h"
-#include "worker/header.h"
 
 /* --- pure parts ------------------------------------------------------------ */
 
@@ -80,6 +83,10 @@ struct flight {
 	struct buf texts[5]; /* the headers that are not constant */
 	const char *headers[8];
 	struct buf reply;
+	bool over; /* what follows is to be noted */
+	struct deliver_verdict verdict;
+	int64_t over_wall_ms;
+	int64_t latency_ms;
 };
 
 struct deliver {
@@ -93,6 +100,7 @@ struct deliver {
 	size_t window; /* how many due ones are looked at */
 	struct flight flights[LIMIT_WEBHOOK_FLIGHTS];
 	struct loop_timer again;
+	struct loop_timer unnoted; /* the store refused */
 };
 
 static void land(struct flight *f)
@@ -113,8 +121,9 @@ static void store_says(struct deliver *d, enum err e)
 	d->failing = e != ERR_OK && e != ERR_STALE;
 }
 
-static void log_attempt(const struct flight *f, const struct deliver_verdict *v)
+static void log_attempt(const struct flight *f)
 {
+	const struct deliver_verdict *v = &f->verdict;
 	static const char *const words[] = { "webhook delivered", "webhook failed",
 		                                 "webhook dead" };
 
@@ -138,38 +147,72 @@ static enum err wake(const struct flight *f)
 	return e;
 }
 
-/* The attempt is over: settle it, and make room. */
-static void settle(struct flight *f, const char *why)
+/* The store's account of it. */
+static enum err write_attempt(const struct flight *f)
+{
+	struct db *db = f->deliver->db;
+	const struct deliver_verdict *v = &f->verdict;
+	char reply[3 * LIMIT_WEBHOOK_REPLY + 1];
+	const struct outbox_attempt attempt = {
+		.now_ms = f->over_wall_ms,
+		.status = f->status,
+		.latency_ms = f->latency_ms,
+		.told = v->told,
+		.error = v->error[0] ? v->error : NULL,
+		.reply = f->reply.len ? reply : NULL,
+	};
+
+	str_readable((struct span){ f->reply.p, f->reply.len }, reply, sizeof(reply));
+	switch (v->end) {
+	case DELIVER_OK:
+		return outbox_delivered(db, f->owed.seq, &attempt);
+	case DELIVER_AGAIN:
+		return outbox_retry(db, f->owed.seq, &attempt,
+		                    f->over_wall_ms + v->delay_ms);
+	default:
+		return outbox_dead(db, f->owed.seq, &attempt);
+	}
+}
+
+/* Note it, and make room. False: the store refuses; later again. */
+static bool note(struct flight *f)
 {
 	struct deliver *d = f->deliver;
-	struct deliver_verdict v;
-	char reply[3 * LIMIT_WEBHOOK_REPLY + 1];
-	struct outbox_attempt attempt = {
-		.now_ms = clock_wall_ms(),
-		.status = f->status,
-		.latency_ms = clock_mono_ms() - f->began_mono_ms,
-	};
+	enum err e = write_attempt(f);
+	bool noted = e == ERR_OK || e == ERR_STALE;
+
+	if (e == ERR_OK && f->verdict.end == DELIVER_OK)
+		e = wake(f);
+	store_says(d, e);
+	if (noted)
+		land(f);
+	else
+		loop_timer_set(d->loop, &d->unnoted, LIMIT_SETTLE_RETRY_MS);
+	return noted;
+}
+
+static void unnoted_due(void *arg)
+{
+	struct deliver *d = arg;
+
+	for (size_t i = 0; i < ARRAY_LEN(d->flights); i++)
+		if (d->flights[i].used && d->flights[i].over && !note(&d->flights[i]))
+			return;
+}
+
+/* The attempt is over. */
+static void settle(struct flight *f, const char *why)
+{
 	uint32_t random;
-	enum err e;
 
 	sha_random(&random, sizeof(random));
 	deliver_judge(f->status, why, f->retry_after_ms, f->owed.attempts,
-	              &d->conf->webhook_schedule, random, &v);
-	str_readable((struct span){ f->reply.p, f->reply.len }, reply, sizeof(reply));
-	attempt.told = v.told;
-	attempt.reply = f->reply.len ? reply : NULL;
-	attempt.error = v.error[0] ? v.error : NULL;
-	if (v.end == DELIVER_OK)
-		e = outbox_delivered(d->db, f->owed.seq, &attempt);
-	else if (v.end == DELIVER_AGAIN)
-		e = outbox_retry(d->db, f->owed.seq, &attempt, attempt.now_ms + v.delay_ms);
-	else
-		e = outbox_dead(d->db, f->owed.seq, &attempt);
-	log_attempt(f, &v);
-	if (e == ERR_OK && v.end == DELIVER_OK)
-		e = wake(f);
-	store_says(d, e);
-	land(f);
+	              &f->deliver->conf->webhook_schedule, random, &f->verdict);
+	f->over = true;
+	f->over_wall_ms = clock_wall_ms();
+	f->latency_ms = clock_mono_ms() - f->began_mono_ms;
+	log_attempt(f);
+	(void)note(f);
 }
 
 static bool flight_head(void *arg, const struct xfer_head *head)
@@ -178,7 +221,7 @@ static bool flight_head(void *arg, const struct xfer_head *head)
 	char value[64];
 
 	f->status = head->status;
-	if (header_find(head->headers, "Retry-After", value, sizeof(value)))
+	if (header_copy(head->headers, "Retry-After", value, sizeof(value)))
 		f->retry_after_ms =
 		    retry_after_ms(value, clock_wall_ms(), LIMIT_RETRY_AFTER_MS);
 	return true;
@@ -401,28 +444,25 @@ static void widen(struct deliver *d, const struct window *w, int64_t now_ms)
 /* One read of what is due. */
 static void look(struct deliver *d)
 {
-	struct window *w = calloc(1, sizeof(*w));
+	struct window w = { .count = 0 };
 	int64_t now_ms = clock_wall_ms();
 	int64_t again_ms = LIMIT_IDLE_LOOK_MS, wait_ms;
-	enum err e;
+	enum err e = read_window(d, &w);
 
-	if (!w)
-		return;
-	e = read_window(d, w);
-	store_says(d, e);
-	if (e == ERR_OK) {
-		if (use_window(d, w))
+	if (e != ERR_OK) {
+		store_says(d, e);
+	} else {
+		if (use_window(d, &w))
 			d->window = LIMIT_WEBHOOK_FRESH;
 		else
-			widen(d, w, now_ms);
-		if (w->next_ms > now_ms && w->next_ms - now_ms < again_ms)
-			again_ms = w->next_ms - now_ms;
+			widen(d, &w, now_ms);
+		if (w.next_ms > now_ms && w.next_ms - now_ms < again_ms)
+			again_ms = w.next_ms - now_ms;
 		if (!free_flight(d, &wait_ms) && wait_ms > 0 && wait_ms < again_ms)
 			again_ms = wait_ms;
-		for (size_t i = 0; i < w->count; i++)
-			owed_done(&w->owed[i]);
+		for (size_t i = 0; i < w.count; i++)
+			owed_done(&w.owed[i]);
 	}
-	free(w);
 	loop_timer_set(d->loop, &d->again, again_ms);
 }
 
@@ -473,6 +513,7 @@ enum err deliver_new(struct loop *l, struct db *db, const struct conf *conf,
 	d->look = true;
 	d->window = LIMIT_WEBHOOK_FRESH;
 	loop_timer_init(&d->again, again_due, d);
+	loop_timer_init(&d->unnoted, unnoted_due, d);
 	loop_timer_set(l, &d->again, LIMIT_IDLE_LOOK_MS);
 	*out = d;
 	return ERR_OK;
@@ -491,5 +532,6 @@ void deliver_free(struct deliver *d)
 		land(f);
 	}
 	loop_timer_stop(&d->again);
+	loop_timer_stop(&d->unnoted);
 	free(d);
 }

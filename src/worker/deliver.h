@@ -19,7 +19,6 @@
 #include "core/conf.h"
 #include "http/guard.h"
 #include "http/loop.h"
-#include "http/xfer.h"
 #include "store/db.h"
 
 #include <stdbool.h>

@@ -61,7 +61,10 @@ static void check_waiting(struct drain *d, const char *id, bool must_exist)
 	enum err e = look_job(d->env.db, id, 0, &job);
 
 	if (e == ERR_OK) {
-		if (job_state_terminal(job.state))
+		if (job_state_terminal(job.state) && job.attended)
+			relay_refuse(d->env.relay, id, 503,
+			             "its place in line was lost, please try again");
+		else if (job_state_terminal(job.state))
 			relay_refuse(d->env.relay, id, 410, "the job has ended");
 		job_done(&job);
 	} else if (e == ERR_DENIED) {
@@ -117,7 +120,7 @@ static bool cancel_one(struct drain *d, const char *id)
 	enum queue_cancel_answer answer;
 	enum err e = queue_cancel(d->env.db, id, clock_wall_ms(), &answer, &why);
 
-	if (e == ERR_NOENT || e == ERR_STALE) {
+	if (e == ERR_NOENT) {
 		check_waiting(d, id, false); /* never inserted, or removed */
 		return true;
 	}
@@ -186,16 +189,14 @@ static void fail_orphan(struct drain *d, const char *id)
 	reason = job.interruptions > 0 ? REASON_WORKER_RESTARTED : REASON_CANCELED;
 	e = queue_failed(d->env.db, &job, reason, "its client has gone", false, NULL,
 	                 clock_wall_ms(), &why);
-	if (e == ERR_OK) {
+	if (e != ERR_OK && e != ERR_STALE)
+		failing(d, "cannot fail a job whose client has gone", &why);
+	if (job.state == JOB_FAILED)
 		log_event(LOG_INFO, "job failed", KV_S("job", id),
 		          KV_S("reason", job_reason_name(reason)),
 		          KV_S("why", "its client has gone"));
+	if (e == ERR_STALE || job.state == JOB_FAILED)
 		d->look = true;
-	} else if (e == ERR_STALE || e == ERR_NOENT) {
-		d->look = true;
-	} else {
-		failing(d, "cannot fail a job whose client has gone", &why);
-	}
 	job_done(&job);
 }
 
@@ -204,17 +205,21 @@ static bool owner_there(struct drain *d, int64_t seq)
 {
 	int64_t up_ms = clock_mono_ms() - d->started_mono_ms;
 	char id[ULID_SIZE];
+	bool all_known;
+	enum err e = queue_id(d->env.db, seq, id);
 
-	if (queue_id(d->env.db, seq, id) != ERR_OK) {
-		d->look = true;
+	if (e != ERR_OK) {
+		d->look = e == ERR_NOENT; /* else the idle timer tries again */
 		return false;
 	}
 	if (relay_has_owner(d->env.relay, id))
 		return true;
-	relay_catch_up(d->env.relay);
+	all_known = relay_catch_up(d->env.relay);
 	if (relay_has_owner(d->env.relay, id))
 		return true;
-	if (up_ms < LIMIT_REATTACH_MS)
+	if (!all_known)
+		loop_timer_set(d->env.loop, &d->again, LIMIT_ACCEPT_PAUSE_MS);
+	else if (up_ms < LIMIT_REATTACH_MS)
 		loop_timer_set(d->env.loop, &d->again, LIMIT_REATTACH_MS - up_ms);
 	else
 		fail_orphan(d, id);
@@ -240,7 +245,7 @@ static void start(struct drain *d, const struct order_choice *choice)
 		d->order.class_served_ms[choice->cls] = now_ms;
 		if (!same_key(before, target_loaded(d->env.target)))
 			d->order.drain_began_ms = now_ms;
-	} else if (e == ERR_STALE || e == ERR_NOENT) {
+	} else if (e == ERR_STALE) {
 		d->look = true;
 	} else {
 		failing(d, "cannot claim a job", &why);

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "core/limits.h"
 #include "core/retry.h"
-#include "http/xfer.h"
+#include "http/hub.h"
 #include "worker/verdict.h"
 
 struct embed {

@@ -13,15 +13,13 @@
  */
 #include <config.h>
 
-#include <errno.h>
+#include <limits.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -41,6 +39,7 @@
 #include "worker/drain.h"
 #include "worker/relay.h"
 #include "worker/reply.h"
+#include "worker/standby.h"
 #include "worker/target.h"
 #include "worker/upkeep.h"
 
@@ -101,14 +100,16 @@ static enum mode mode_of(int argc, char **argv)
 static bool has_directory(const char *key, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	char dir[PATH_MAX] = ".";
 	struct stat st;
-	bool good = dir && stat(dir, &st) == 0 && S_ISDIR(st.st_mode);
+	bool good;
 
+	if (slash)
+		snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path) + 1, path);
+	good = stat(dir, &st) == 0 && S_ISDIR(st.st_mode);
 	if (!good)
 		log_event(LOG_ERROR, "its directory does not exist", KV_S("key", key),
 		          KV_S("path", path));
-	free(dir);
 	return good;
 }
 
@@ -116,19 +117,20 @@ static bool has_directory(const char *key, const char *path)
 static int read_settings(struct worker *w)
 {
 	struct errtext why = { "" };
+	const char *key = NULL;
+	enum err e = conf_load(environ, &w->conf, &why);
 
-	if (conf_load(environ, &w->conf, &why) != ERR_OK) {
-		log_event(LOG_ERROR, "bad configuration", KV_S("why", why.s));
-		return EX_CONFIG;
+	if (e == ERR_OK) {
+		log_init("worker", w->conf.log_level, w->conf.log_format);
+		key = "FOREMAN_WEBHOOK_ALLOW";
+		e = guard_new(w->conf.webhook_allow, w->conf.ollama_url, &w->guard, &why);
 	}
-	log_init("worker", w->conf.log_level, w->conf.log_format);
-	if (guard_new(w->conf.webhook_allow, w->conf.ollama_url, &w->guard, &why) !=
-	    ERR_OK) {
-		log_event(LOG_ERROR, "bad configuration",
-		          KV_S("key", "FOREMAN_WEBHOOK_ALLOW"), KV_S("why", why.s));
-		return EX_CONFIG;
-	}
-	return 0;
+	if (e == ERR_OK)
+		return 0;
+	log_event(LOG_ERROR,
+	          e == ERR_NOMEM ? "cannot read the settings" : "bad configuration",
+	          KV_S("key", key), KV_S("why", why.s));
+	return e == ERR_NOMEM ? EX_TEMPFAIL : EX_CONFIG;
 }
 
 static void swap_text(char **a, char **b)
@@ -155,94 +157,6 @@ static void reread_secrets(struct worker *w)
 	log_event(LOG_INFO, "secrets read again",
 	          KV_S("keys", "FOREMAN_OLLAMA_TOKEN "
 	                       "FOREMAN_WEBHOOK_SECRET"));
-}
-
-/* --- standing by ----------------------------------------------------------- */
-
-struct wait {
-	struct gate *lock;
-	int done; /* eventfd */
-};
-
-static void *wait_for_lock(void *arg)
-{
-	struct wait *wait = arg;
-	uint64_t one = gate_wait(wait->lock) == ERR_OK ? 1 : 2;
-
-	if (write(wait->done, &one, sizeof(one)) != sizeof(one))
-		abort(); /* an eventfd takes a 1 or a 2 */
-	return NULL;
-}
-
-/* Until the lock is ours (0), a signal ends it (0, and *leave), or trouble. */
-static int await_turn(const struct worker *w, int done, bool *leave)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event want[2] = { { .events = EPOLLIN, .data.fd = done },
-		                           { .events = EPOLLIN, .data.fd = w->signals } };
-	uint64_t one = 0;
-	int signal_number;
-
-	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, done, &want[0]) != 0 ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, w->signals, &want[1]) != 0)
-		return EX_TEMPFAIL;
-	while (!*leave && one == 0) {
-		struct epoll_event got;
-
-		if (epoll_wait(epoll, &got, 1, -1) < 0)
-			continue;
-		if (got.data.fd == done && read(done, &one, sizeof(one)) != sizeof(one))
-			one = 0;
-		while ((signal_number = sig_next(w->signals)))
-			*leave = *leave || signal_number == SIGTERM || signal_number == SIGINT;
-	}
-	fd_close(&epoll);
-	return one == 2 ? EX_TEMPFAIL : 0;
-}
-
-/* Become the active worker. *leave: told to go before that. The thread that
- * waits in flock(2) cannot be called back; it goes with the process, so what
- * it uses is static. */
-static int stand_by(struct worker *w, bool *leave)
-{
-	static struct wait wait;
-	pthread_t thread;
-	int exit_code;
-
-	if (gate_take(w->lock, 0) == ERR_OK)
-		return 0;
-	log_event(LOG_INFO, "standby", KV_S("db", w->conf.db));
-	wait.lock = w->lock;
-	wait.done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (wait.done < 0 || pthread_create(&thread, NULL, wait_for_lock, &wait) != 0) {
-		log_event(LOG_ERROR, "cannot stand by", KV_S("why", strerror(errno)));
-		return EX_TEMPFAIL;
-	}
-	exit_code = await_turn(w, wait.done, leave);
-	if (*leave) {
-		w->lock = NULL; /* the thread's */
-		return exit_code;
-	}
-	pthread_join(thread, NULL);
-	fd_close(&wait.done);
-	return exit_code;
-}
-
-static int take_lock(struct worker *w, bool *leave)
-{
-	struct errtext why = { "" };
-	char *path;
-	enum err e = ERR_NOMEM;
-
-	if (asprintf(&path, "%s.worker", w->conf.db) >= 0) {
-		e = gate_open(path, &w->lock, &why);
-		free(path);
-	}
-	if (e != ERR_OK) {
-		log_event(LOG_ERROR, "cannot open the worker's lock", KV_S("why", why.s));
-		return EX_TEMPFAIL;
-	}
-	return stand_by(w, leave);
 }
 
 /* --- who tells whom -------------------------------------------------------- */
@@ -505,16 +419,20 @@ static void tidy(struct worker *w)
 static int work(struct worker *w)
 {
 	struct errtext why = { 0 };
-	bool leave = false;
 	int exit_code;
 	enum err e;
 
 	if (!has_directory("FOREMAN_DB", w->conf.db) ||
 	    !has_directory("FOREMAN_RELAY", w->conf.relay))
 		return EX_CONFIG;
-	exit_code = take_lock(w, &leave);
-	if (exit_code != 0 || leave)
-		return exit_code;
+	e = standby_wait(w->conf.db, w->signals, &w->lock, &why);
+	if (e == ERR_CLOSED)
+		return 0;
+	if (e != ERR_OK) {
+		log_event(LOG_ERROR, "cannot take the worker's lock",
+		          KV_S("why", why.s[0] ? why.s : err_name(e)));
+		return EX_TEMPFAIL;
+	}
 	if (fd_raise_limit(&why) != ERR_OK)
 		log_event(LOG_WARN, "few clients can stream", KV_S("why", why.s));
 	exit_code = open_store(w);

@@ -12,6 +12,7 @@
 
 #include "worker/relay.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,19 +65,19 @@ struct relay {
 
 /* --- the table of ids ------------------------------------------------------ */
 
-/* The random part of a ULID is in its last 16 characters. */
-static struct conn **slot_of(struct relay *r, const char *id)
+/* FNV-1a. */
+static size_t slot_of(const char *id)
 {
 	uint32_t h = 2166136261u;
 
 	for (const char *c = id; *c; c++)
 		h = (h ^ (unsigned char)*c) * 16777619u;
-	return &r->table[h % TABLE_SIZE];
+	return h % TABLE_SIZE;
 }
 
 static void table_add(struct conn *c)
 {
-	struct conn **slot = slot_of(c->relay, c->id);
+	struct conn **slot = &c->relay->table[slot_of(c->id)];
 
 	c->same = *slot;
 	*slot = c;
@@ -86,7 +87,7 @@ static void table_add(struct conn *c)
 
 static void table_del(struct conn *c)
 {
-	struct conn **link = slot_of(c->relay, c->id);
+	struct conn **link = &c->relay->table[slot_of(c->id)];
 
 	if (!c->attached)
 		return;
@@ -101,13 +102,8 @@ static void table_del(struct conn *c)
 static struct conn *next_of(const struct relay *r, const char *id,
                             const struct conn *after)
 {
-	struct conn *c;
-	union {
-		const struct relay *in;
-		struct relay *out;
-	} relay = { .in = r };
+	struct conn *c = after ? after->same : r->table[slot_of(id)];
 
-	c = after ? after->same : *slot_of(relay.out, id);
 	while (c && strcmp(c->id, id) != 0)
 		c = c->same;
 	return c;
@@ -155,8 +151,7 @@ static void conn_close(struct conn *c)
 	struct relay *r = c->relay;
 	bool left = c->attached && c->role == FRAME_OWNER && !c->ended;
 
-	if (c->fd < 0)
-		return;
+	assert(c->fd >= 0);
 	conn_shut(c);
 	if (left)
 		r->calls.gone(r->arg, c->id);
@@ -170,9 +165,7 @@ static bool conn_write(struct conn *c)
 	while (c->out.len > 0) {
 		ssize_t n = send(c->fd, c->out.p, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		if (n < 0 && errno == EAGAIN)
 			return true;
 		if (n < 0) {
 			conn_close(c);
@@ -312,7 +305,7 @@ static void conn_frames(struct conn *c)
 
 	while (c->fd >= 0) {
 		struct frame f;
-		struct span rest = { c->in.p ? c->in.p + used : "", c->in.len - used };
+		struct span rest = { c->in.p + used, c->in.len - used };
 		size_t one;
 		enum err e = frame_decode(rest, &f, &one);
 
@@ -339,9 +332,7 @@ static void conn_read(struct conn *c)
 		char bytes[4096];
 		ssize_t n = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0 || buf_add(&c->in, bytes, (size_t)n) != ERR_OK) {
 			conn_close(c);
@@ -358,10 +349,8 @@ static void conn_fired(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
 
-	if (events & EPOLLIN)
+	if (events & ~(uint32_t)EPOLLOUT) /* also that it hung up */
 		conn_read(c);
-	else if (events & (EPOLLERR | EPOLLHUP))
-		conn_close(c);
 	if (c->fd >= 0 && (events & EPOLLOUT))
 		conn_pump(c);
 }
@@ -425,26 +414,24 @@ static void greet(struct relay *r, int fd)
 		close(fd);
 }
 
-/* False: nobody else waits to be accepted. */
-static bool accept_one(struct relay *r)
+/* ERR_AGAIN: nobody else waits to be accepted; ERR_LIMIT: who does, cannot be. */
+static enum err accept_one(struct relay *r)
 {
 	int fd = accept4(r->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd >= 0) {
 		greet(r, fd);
-		return true;
+		return ERR_OK;
 	}
-	if (errno == EINTR || errno == ECONNABORTED)
-		return true;
-	if (errno != EAGAIN && errno != EWOULDBLOCK) {
-		/* Out of descriptors, most likely: the listener stays readable, so
-		 * look away for a while instead of spinning. */
-		log_event(LOG_ERROR, "cannot accept on the relay",
-		          KV_S("why", strerror(errno)));
-		loop_fd_want(r->watch, 0);
-		loop_timer_set(r->loop, &r->resume, LIMIT_ACCEPT_PAUSE_MS);
-	}
-	return false;
+	if (errno == EAGAIN)
+		return ERR_AGAIN;
+	/* Out of descriptors, most likely: the listener stays readable, so look
+	 * away for a while instead of spinning. */
+	log_event(LOG_ERROR, "cannot accept on the relay",
+	          KV_S("why", strerror(errno)));
+	loop_fd_want(r->watch, 0);
+	loop_timer_set(r->loop, &r->resume, LIMIT_ACCEPT_PAUSE_MS);
+	return ERR_LIMIT;
 }
 
 static void resume_due(void *arg)
@@ -457,7 +444,7 @@ static void resume_due(void *arg)
 static void listen_fired(void *arg, uint32_t events)
 {
 	(void)events;
-	for (int i = 0; i < 64 && accept_one(arg); i++)
+	for (int i = 0; i < 64 && accept_one(arg) == ERR_OK; i++)
 		continue;
 }
 
@@ -502,12 +489,13 @@ void relay_free(struct relay *r)
 	free(r);
 }
 
-void relay_catch_up(struct relay *r)
+bool relay_catch_up(struct relay *r)
 {
+	enum err e = ERR_OK;
 	struct conn *c;
 
-	for (int i = 0; i < LIMIT_RELAY_CLIENTS && accept_one(r); i++)
-		continue;
+	for (int i = 0; i < LIMIT_RELAY_CLIENTS && e == ERR_OK; i++)
+		e = accept_one(r);
 	c = r->first;
 	while (c) {
 		struct conn *next = c->next;
@@ -517,6 +505,7 @@ void relay_catch_up(struct relay *r)
 			conn_read(c);
 		c = next;
 	}
+	return e != ERR_LIMIT;
 }
 
 bool relay_has_owner(const struct relay *r, const char *id)

@@ -48,8 +48,9 @@ void relay_free(struct relay *r); /* closes every connection; NULL is fine */
 
 /* Take in what has arrived, without waiting: new connections, and the first
  * words of those that are not attached yet. After it, a client that attached
- * before it inserted its job is known. Not from a callback. */
-void relay_catch_up(struct relay *r);
+ * before it inserted its job is known. False: some could not be accepted, and
+ * are not known; try later. Not from a callback. */
+bool relay_catch_up(struct relay *r);
 
 bool relay_has_owner(const struct relay *r, const char *id);
 

@@ -4,7 +4,7 @@
  * Owns every reply's bytes, including those of jobs that are over. True
  * throughout: a reader's offset is never beyond `shown`, `shown` never beyond
  * the body; a reply is freed only when its run has released it and nobody
- * reads it, and never while its readers are being woken.
+ * reads it, and in a later turn.
  * Refuses to grow beyond the bound it was opened with.
  */
 #include <config.h>
@@ -25,7 +25,6 @@ struct reply {
 	bool headed;
 	bool ended;
 	bool lines;
-	int waking; /* depth of wake_all: not to be freed */
 	uint16_t status;
 	uint32_t queue_ms;
 	uint32_t load_ms;
@@ -99,7 +98,7 @@ static void sweep_due(void *arg)
 			else
 				drop_stalled(r, now_ms);
 		}
-		if (over && !r->readers && r->waking == 0) {
+		if (over && !r->readers) {
 			*link = r->next;
 			kept -= r->body.len;
 			reply_free(r);
@@ -166,14 +165,12 @@ static void wake_all(struct reply *r)
 {
 	struct reply_reader *reader = r->readers;
 
-	r->waking++;
 	while (reader) {
 		struct reply_reader *next = reader->next;
 
 		reader->wake(reader->arg);
 		reader = next;
 	}
-	r->waking--;
 }
 
 enum err reply_head(struct reply *r, uint16_t status, uint32_t queue_ms,
@@ -199,7 +196,7 @@ static size_t shown_of(const struct reply *r, size_t added)
 	const char *grown = r->body.p + r->body.len - added;
 	const char *newline;
 
-	if (!r->lines || r->ended)
+	if (!r->lines)
 		return r->body.len;
 	newline = memrchr(grown, '\n', added);
 	if (newline)

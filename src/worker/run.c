@@ -27,11 +27,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/content.h"
+#include "core/header.h"
 #include "core/model.h"
 #include "core/retry.h"
-#include "http/xfer.h"
+#include "http/hub.h"
 #include "store/queue.h"
-#include "worker/header.h"
 
 enum phase { RUN_IDLE, RUN_SENDING, RUN_ANSWERING, RUN_SETTLING };
 
@@ -85,8 +85,8 @@ static void log_start(const struct run *r)
 {
 	struct span lines = span_of(r->input.headers);
 	char request[128], parent[256]; /* as long as a responder lets them be */
-	bool asked = header_find(lines, "X-Request-Id", request, sizeof(request));
-	bool traced = header_find(lines, "traceparent", parent, sizeof(parent)) &&
+	bool asked = header_copy(lines, "X-Request-Id", request, sizeof(request));
+	bool traced = header_copy(lines, "traceparent", parent, sizeof(parent)) &&
 	              strlen(parent) > 35;
 
 	if (traced)
@@ -148,8 +148,7 @@ static void clean_up(struct run *r)
 	free(r->before);
 	r->input = (struct queue_input){ 0 };
 	r->url = r->auth = r->before = NULL;
-	if (r->reply)
-		reply_release(r->reply);
+	reply_release(r->reply);
 	r->reply = NULL;
 	r->phase = RUN_IDLE;
 }
@@ -197,14 +196,34 @@ static enum err commit(struct run *r, int64_t now_ms, struct errtext *why)
 	}
 }
 
+/* Where asking again will not help, the job fails, and nobody waits behind it:
+ * an answer that is within FOREMAN_MAX_RESPONSE may be more, as it goes inline
+ * into a webhook, than SQLite takes in one piece. */
+static enum err commit_or_fail(struct run *r, int64_t now_ms, struct errtext *why)
+{
+	enum err e = commit(r, now_ms, why);
+
+	if (e != ERR_TOOBIG && e != ERR_INVAL && e != ERR_CONFLICT)
+		return e;
+	log_event(LOG_ERROR, "what a job came to cannot be stored",
+	          KV_S("job", r->job.id), KV_S("why", why->s));
+	verdict_unstorable(&r->verdict);
+	return commit(r, now_ms, why);
+}
+
 static void settle(struct run *r)
 {
 	struct errtext why = { "" };
 	int64_t now_ms = clock_wall_ms();
 	int64_t hold_until_ms = 0;
-	enum err e = commit(r, now_ms, &why);
+	enum err e = commit_or_fail(r, now_ms, &why);
 
-	if (e != ERR_OK && e != ERR_STALE && e != ERR_NOENT) {
+	if (e != ERR_OK && job_state_terminal(r->job.state)) {
+		log_event(LOG_ERROR, "a power cut may undo what a job came to",
+		          KV_S("job", r->job.id), KV_S("why", why.s));
+		e = ERR_OK;
+	}
+	if (e != ERR_OK && e != ERR_STALE) {
 		if (!r->settle_failing)
 			log_event(LOG_ERROR, "cannot store what a job came to; trying again",
 			          KV_S("job", r->job.id), KV_S("why", why.s));
@@ -328,7 +347,7 @@ static void begin_working(struct run *r)
 	struct target *target = r->env.target;
 	enum err e = queue_working(r->env.db, &r->job, clock_wall_ms(), &why);
 
-	if (e == ERR_STALE || e == ERR_NOENT)
+	if (e == ERR_STALE)
 		r->stop = STOP_GONE;
 	else if (e != ERR_OK) /* the end of the run tries again */
 		log_event(LOG_ERROR, "cannot note that a job works", KV_S("job", r->job.id),
@@ -353,11 +372,11 @@ static bool run_head(void *arg, const struct xfer_head *head)
 	r->phase = RUN_ANSWERING;
 	r->heard_mono_ms = clock_mono_ms();
 	r->status = head->status;
-	r->good = head->status >= 200 && head->status < 300;
+	r->good = head->status < 300; /* of heads below 200 nobody is told */
 	str_copy(r->content_type, sizeof(r->content_type),
 	         head->content_type[0] ? head->content_type
 	                               : "application/octet-stream");
-	if (header_find(head->headers, "Retry-After", value, sizeof(value)))
+	if (header_copy(head->headers, "Retry-After", value, sizeof(value)))
 		r->retry_after_ms = retry_after_ms(value, wall_ms, LIMIT_RETRY_AFTER_MS);
 	target_hit(r->env.target);
 	target_disturb(r->env.target, false);
@@ -473,7 +492,7 @@ static void watch_due(void *arg)
 		return;
 	}
 	e = queue_cancel_wanted(r->env.db, r->job.seq, &wanted);
-	if (e == ERR_NOENT || e == ERR_STALE)
+	if (e == ERR_NOENT)
 		run_stop(r, STOP_GONE);
 	else if (e == ERR_OK && wanted)
 		run_stop(r, STOP_CANCELED);
@@ -608,10 +627,11 @@ void run_free(struct run *r)
 	if (!r)
 		return;
 	xfer_stop(r->xfer);
-	if (r->reply && !r->told)
-		reply_end(r->reply, FRAME_END_ABORTED, 503, "foreman restarted");
-	if (r->phase != RUN_IDLE)
+	if (r->phase != RUN_IDLE) {
+		if (!r->told)
+			reply_end(r->reply, FRAME_END_ABORTED, 503, "foreman restarted");
 		clean_up(r);
+	}
 	free(r);
 }
 

@@ -11,6 +11,7 @@
 
 #include "worker/target.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "core/model.h"
-#include "http/xfer.h"
+#include "http/hub.h"
 
 /* --- pure parts ------------------------------------------------------------ */
 
@@ -436,8 +437,7 @@ static void poll_due(void *arg)
 {
 	struct target *t = arg;
 
-	if (t->xfer)
-		return; /* one at a time; its end sets the timer again */
+	assert(!t->xfer); /* one at a time; its end sets the timer again */
 	t->probed_mono_ms = clock_mono_ms();
 	probe(t, LOOK_VERSION);
 }
@@ -462,7 +462,7 @@ bool target_embed_ready(const struct target *t)
 
 bool target_answers(const struct target *t)
 {
-	return t->judge.state == TARGET_UP && t->missing_mono_ms == 0;
+	return t->judge.state == TARGET_UP;
 }
 
 int64_t target_missing_ms(const struct target *t)

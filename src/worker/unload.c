@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "core/limits.h"
 #include "core/model.h"
-#include "http/xfer.h"
+#include "http/hub.h"
 
 struct unload {
 	struct loop *loop;

@@ -323,8 +323,7 @@ struct pace verdict_pace(const struct scan *s, const struct run_times *t)
 
 static void say(struct verdict *v, const char *text)
 {
-	if (text)
-		str_copy(v->error, sizeof(v->error), text);
+	str_copy(v->error, sizeof(v->error), text);
 }
 
 /* Readers' end for a run that foreman or the network cut: before the head an
@@ -519,7 +518,7 @@ static void answered(const struct run_facts *f, struct verdict *v)
 	} else if (s->nonsense) {
 		say(v, "the target's answer is not JSON");
 		retry(f, v, REASON_UPSTREAM_ERROR);
-	} else if (s->wants_done && !s->done) {
+	} else if (s->wants_done) { /* with done:true it would be a success */
 		fail(v, REASON_UPSTREAM_INCOMPLETE, true);
 		say(v, "the target ended its answer without done:true");
 	} else {
@@ -544,6 +543,16 @@ void verdict_judge(const struct run_facts *f, struct verdict *out)
 		refused(f, out);
 	/* Whatever it failed for, what came of a good answer is the client's. */
 	out->keep = out->kind == VERDICT_FAILED && f->scan;
+}
+
+void verdict_unstorable(struct verdict *v)
+{
+	v->keep = false;
+	v->hold_ms = 0;
+	if (v->kind == VERDICT_FAILED)
+		return;
+	fail(v, REASON_INTERNAL, true);
+	say(v, "its result cannot be stored");
 }
 
 void verdict_canceled(struct verdict *v)

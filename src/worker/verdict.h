@@ -129,5 +129,7 @@ void verdict_judge(const struct run_facts *f, struct verdict *out);
 
 /* It would have gone back, but somebody had canceled it. */
 void verdict_canceled(struct verdict *v);
+/* The store will never take it: it fails, without what came. */
+void verdict_unstorable(struct verdict *v);
 
 #endif

@@ -8,6 +8,7 @@
 #include <config.h>
 
 #include "core/conf.h"
+#include "core/setting.h"
 #include "fuzz.h"
 
 #define LINES_MAX 128
@@ -18,12 +19,11 @@ enum kind { UNKNOWN, OPEN, SECRET };
 /* Whose is "NAME=..."? */
 static enum kind kind_of(const char *line)
 {
-	for (size_t i = 0; i < conf_help_count(); i++) {
-		struct conf_help help = conf_help(i);
-		size_t len = strlen(help.name);
+	for (size_t i = 0; i < setting_count; i++) {
+		size_t len = strlen(settings[i].name);
 
-		if (strncmp(line, help.name, len) == 0 && line[len] == '=')
-			return help.secret ? SECRET : OPEN;
+		if (strncmp(line, settings[i].name, len) == 0 && line[len] == '=')
+			return settings[i].secret ? SECRET : OPEN;
 	}
 	return UNKNOWN;
 }
@@ -51,8 +51,8 @@ static char *dump(const struct conf *c)
 /* Cut a dump into its rows, one per setting. Values stay in `text`. */
 static void cut_rows(char *text, char **rows)
 {
-	for (size_t i = 0; i < conf_help_count(); i++) {
-		const char *name = conf_help(i).name;
+	for (size_t i = 0; i < setting_count; i++) {
+		const char *name = settings[i].name;
 		char *end = strchr(text, '\n');
 
 		HOLDS(end && strncmp(text, name, strlen(name)) == 0);
@@ -74,16 +74,16 @@ static void reload(char *text)
 	char *again_text;
 	size_t n = 0;
 
-	HOLDS(conf_help_count() <= LINES_MAX);
+	HOLDS(setting_count <= LINES_MAX);
 	cut_rows(text, rows);
-	for (size_t i = 0; i < conf_help_count(); i++)
+	for (size_t i = 0; i < setting_count; i++)
 		if (kind_of(rows[i]) == OPEN)
 			env[n++] = rows[i];
 	env[n] = NULL;
 	HOLDS(!conf_load(env, &again, NULL));
 	again_text = dump(&again);
 	cut_rows(again_text, again_rows);
-	for (size_t i = 0; i < conf_help_count(); i++)
+	for (size_t i = 0; i < setting_count; i++)
 		HOLDS(kind_of(rows[i]) == SECRET || !strcmp(rows[i], again_rows[i]));
 	free(again_text);
 	conf_done(&again);

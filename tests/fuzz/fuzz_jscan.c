@@ -33,7 +33,6 @@ static void rescan(const struct jscan_value *v, const struct jscan_rules *rules)
 	             NULL));
 	HOLDS(again.type == v->type && again.empty == v->empty);
 	HOLDS(again.raw.p == exact && again.raw.len == v->raw.len);
-	HOLDS(jscan_count(&again) == jscan_count(v));
 	free(exact);
 }
 
@@ -79,8 +78,9 @@ static bool member(void *arg, struct span key, const struct jscan_value *value)
 	return true;
 }
 
+/* *members: of an object, those of its own level. */
 static enum err check(struct span text, const struct jscan_rules *rules,
-                      struct jscan_value *top)
+                      struct jscan_value *top, size_t *members)
 {
 	struct walked w = { .text = text, .rules = rules };
 	struct errtext why = { "" };
@@ -99,13 +99,13 @@ static enum err check(struct span text, const struct jscan_rules *rules,
 	after.len = text.len - before.len - top->raw.len;
 	HOLDS(blank(before) && (rules->trailing || blank(after)));
 	rescan(top, rules);
-	if (top->type == JSCAN_OBJECT)
-		HOLDS(jscan_count(top) == w.members);
+	*members = w.members;
 	return ERR_OK;
 }
 
 /* cJSON, which reads on its own, finds the same. */
-static void compare_tree(struct span text, const struct jscan_value *top)
+static void compare_tree(struct span text, const struct jscan_value *top,
+                         size_t members)
 {
 	cJSON *tree;
 
@@ -116,7 +116,8 @@ static void compare_tree(struct span text, const struct jscan_value *top)
 	}
 	HOLDS(cJSON_IsObject(tree) == (top->type == JSCAN_OBJECT));
 	HOLDS(cJSON_IsArray(tree) == (top->type == JSCAN_ARRAY));
-	HOLDS((size_t)cJSON_GetArraySize(tree) == jscan_count(top));
+	if (top->type == JSCAN_OBJECT)
+		HOLDS((size_t)cJSON_GetArraySize(tree) == members);
 	if (top->type == JSCAN_STRING) {
 		char *mine = jscan_unescape(top->raw, NULL);
 
@@ -130,19 +131,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span text = fuzz_span(data, size);
 	struct jscan_value top, go, low;
+	size_t members, others;
 
 	unescape(text, false);
-	if (check(text, &strict, &top)) {
-		HOLDS(check(text, &shallow, &low));
-		(void)!check(text, &as_go, &go);
+	if (check(text, &strict, &top, &members)) {
+		HOLDS(check(text, &shallow, &low, &others));
+		(void)!check(text, &as_go, &go, &others);
 		return 0;
 	}
 	HOLDS(str_utf8_ok(text, NULL));
-	HOLDS(!check(text, &as_go, &go));
+	HOLDS(!check(text, &as_go, &go, &others));
 	HOLDS(go.raw.p == top.raw.p && go.raw.len == top.raw.len);
 	HOLDS(go.type == top.type && go.empty == top.empty);
-	if (!check(text, &shallow, &low))
+	if (!check(text, &shallow, &low, &others))
 		HOLDS(low.raw.len == top.raw.len);
-	compare_tree(text, &top);
+	compare_tree(text, &top, members);
 	return 0;
 }

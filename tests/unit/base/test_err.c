@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 
+#include <errno.h>
+
 #include "t.h"
 
 static void every_code_has_its_own_lower_case_name(void)
@@ -19,6 +21,26 @@ static void every_code_has_its_own_lower_case_name(void)
 	CHECK_STR(err_name(ERR_OK), "ok");
 	CHECK_STR(err_name(ERR_STALE), "stale");
 	CHECK_STR(err_name(ERR_NOMEM), "nomem");
+}
+
+static void an_errno_says_what_to_do(void)
+{
+	static const struct {
+		int number;
+		enum err want;
+	} cases[] = {
+		{ EPIPE, ERR_CLOSED },  { ECONNRESET, ERR_CLOSED },
+		{ ENOSPC, ERR_FULL },   { EDQUOT, ERR_FULL },
+		{ ENOENT, ERR_NOENT },  { ENOTDIR, ERR_NOENT },
+		{ EACCES, ERR_DENIED }, { EPERM, ERR_DENIED },
+		{ EROFS, ERR_DENIED },  { ECONNREFUSED, ERR_NOENT },
+		{ EAGAIN, ERR_BUSY },   { EADDRINUSE, ERR_BUSY },
+		{ ENOMEM, ERR_NOMEM },  { EIO, ERR_IO },
+		{ 0, ERR_IO }, /* a failure that left none is one all the same */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		CHECK_INT(err_of_errno(cases[i].number), cases[i].want);
 }
 
 static void a_text_is_set_and_wrapped(void)
@@ -101,6 +123,7 @@ int main(void)
 {
 	static const struct t_case cases[] = {
 		T(every_code_has_its_own_lower_case_name),
+		T(an_errno_says_what_to_do),
 		T(a_text_is_set_and_wrapped),
 		T(wrapping_nothing_leaves_no_colon_behind),
 		T(a_text_may_be_made_of_itself),

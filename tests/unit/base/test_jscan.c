@@ -526,35 +526,6 @@ static void the_top_value_is_described_without_what_surrounds_it(void)
 	}
 }
 
-static void elements_are_counted_at_their_own_level(void)
-{
-	static const struct {
-		const char *text;
-		size_t count;
-	} rows[] = {
-		{ "[]", 0 },
-		{ "[ ]", 0 },
-		{ "{}", 0 },
-		{ "1", 0 },
-		{ "\"a,b\"", 0 },
-		{ "[1]", 1 },
-		{ "[1,2,3]", 3 },
-		{ "[[1,2],[3,4]]", 2 },
-		{ "[{\"a\":1,\"b\":2}]", 1 },
-		{ "{\"a\":[1,2],\"b\":{\"c\":1,\"d\":2}}", 2 },
-		{ "[\"a,b\",\"]\",\"\\\",\",\"\\\\\"]", 4 },
-		{ "[\"longer than a machine word, with \\\"commas\\\", many\" , 2]", 2 },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct jscan_value top;
-
-		REQUIRE(jscan(span_of(rows[i].text), &strict, NULL, NULL, &top, NULL) ==
-		        ERR_OK);
-		CHECK_INT(jscan_count(&top), rows[i].count);
-	}
-}
-
 static void strings_longer_than_any_word_are_passed_over(void)
 {
 	static const char tail[] = "\",\"b\":1}";
@@ -679,7 +650,6 @@ int main(void)
 		T(object_syntax_is_as_strict_with_an_eye_on_members),
 		T(only_objects_have_members),
 		T(the_top_value_is_described_without_what_surrounds_it),
-		T(elements_are_counted_at_their_own_level),
 		T(strings_longer_than_any_word_are_passed_over),
 		T(escapes_become_what_they_stand_for),
 		T(an_escaped_nul_is_counted),

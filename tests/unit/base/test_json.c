@@ -168,7 +168,31 @@ static void a_missing_tree_takes_everything_and_says_nothing(void)
 	json_add_time(NULL, "t", 1);
 	json_add_raw(NULL, "r", "1");
 	json_add_raw(NULL, "r", NULL);
+	CHECK(json_add_object(NULL, "o") == NULL);
+	CHECK(json_add_array(NULL, "a") == NULL);
+	json_append(NULL, cJSON_CreateNull());
+	json_lack(NULL);
 	CHECK(json_text(NULL) == NULL);
+}
+
+static void a_tree_that_lacks_a_part_has_no_text(void)
+{
+	cJSON *o = cJSON_CreateObject(), *list, *inner;
+	char *text;
+
+	list = json_add_array(o, "list");
+	inner = cJSON_CreateObject();
+	json_append(list, inner);
+	json_add_object(inner, "deep");
+	text = json_text(o);
+	CHECK_STR(text, "{\"list\":[{\"deep\":{}}]}");
+	free(text);
+	json_append(list, NULL); /* there was no memory for it */
+	CHECK(json_text(o) == NULL);
+	list->valueint = 0;
+	json_lack(cJSON_GetObjectItem(inner, "deep"));
+	CHECK(json_text(o) == NULL);
+	cJSON_Delete(o);
 }
 
 int main(void)
@@ -184,6 +208,7 @@ int main(void)
 		T(integers_are_exact),
 		T(members_are_added_in_order),
 		T(a_missing_tree_takes_everything_and_says_nothing),
+		T(a_tree_that_lacks_a_part_has_no_text),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

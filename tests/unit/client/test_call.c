@@ -292,6 +292,20 @@ static void patience_does_not_outlast_itself(void)
 	served_down();
 }
 
+/* An hour is all that a service can ask for; what is no number asks nothing. */
+static void what_a_service_asks_for_has_its_bound(void)
+{
+	served_up();
+	served_says(429, "Retry-After: 99999999999\r\n", "");
+	CHECK_INT(get_job(3599000, NULL), FOREMAN_BUSY);
+	CHECK_INT(served_count(), 1);
+	served_says(429, "Retry-After: tomorrow\r\n", "");
+	served_says(200, "", SERVED_DONE);
+	CHECK_INT(get_job(0, NULL), FOREMAN_BUSY); /* moves on to the second */
+	CHECK_INT(get_job(60000, NULL), FOREMAN_OK);
+	served_down();
+}
+
 static void what_will_not_get_better_is_not_asked_again(void)
 {
 	served_up();
@@ -449,6 +463,7 @@ int main(void)
 		T(a_busy_service_is_asked_again),
 		T(without_patience_it_is_asked_once),
 		T(patience_does_not_outlast_itself),
+		T(what_a_service_asks_for_has_its_bound),
 		T(what_will_not_get_better_is_not_asked_again),
 		T(what_is_not_safe_is_sent_once),
 		T(bytes_are_not_given_twice),

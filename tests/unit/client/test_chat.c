@@ -144,6 +144,15 @@ static void a_failed_job_tells_its_reason(void)
 	CHECK_STR(e.name, "model_not_found");
 	CHECK_STR(e.text, "no m");
 	CHECK(text == (char *)&served);
+	CHECK_INT(foreman_chat(f, "m", "why?", NULL, NULL, NULL, NULL),
+	          FOREMAN_JOB_FAILED); /* nobody need ask */
+	down();
+	up();
+	served_says(200, "", SERVED_JOB("failed", ",\"terminal\":true"));
+	CHECK_INT(foreman_chat(f, "m", "why?", NULL, NULL, &text, &e),
+	          FOREMAN_JOB_FAILED);
+	CHECK_STR(e.name, "");
+	CHECK_STR(e.text, "failed");
 	down();
 }
 

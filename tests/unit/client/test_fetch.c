@@ -132,6 +132,25 @@ static void a_stream_that_breaks_is_told(void)
 	down();
 }
 
+static void what_names_nothing_is_not_asked_for(void)
+{
+	struct got g = { .count = 0 };
+
+	up();
+	CHECK_INT(foreman_stream(f, NULL, keep_line, &g, NULL), FOREMAN_INVALID);
+	CHECK_INT(foreman_stream(f, "x", keep_line, &g, NULL), FOREMAN_INVALID);
+	CHECK_INT(foreman_fetch(f, NULL, "content", keep_line, &g, NULL),
+	          FOREMAN_INVALID);
+	CHECK_INT(foreman_fetch(f, "x", "content", keep_line, &g, NULL),
+	          FOREMAN_INVALID);
+	CHECK_INT(foreman_fetch(f, SERVED_ID, NULL, keep_line, &g, NULL),
+	          FOREMAN_INVALID);
+	CHECK_INT(foreman_fetch(f, SERVED_ID, "a/b", keep_line, &g, NULL),
+	          FOREMAN_INVALID);
+	CHECK_INT(served_count(), 0);
+	down();
+}
+
 static void an_errors_body_is_no_line(void)
 {
 	struct got g = { .count = 0 };
@@ -245,6 +264,7 @@ int main(void)
 		T(the_last_line_needs_no_end),
 		T(a_callback_stops_at_any_line),
 		T(a_stream_that_breaks_is_told),
+		T(what_names_nothing_is_not_asked_for),
 		T(an_errors_body_is_no_line),
 		T(an_artifact_comes_in_one_piece),
 		T(an_empty_artifact_is_an_empty_text),

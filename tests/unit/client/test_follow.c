@@ -142,6 +142,18 @@ static void waits_are_whole_seconds_of_at_most_half_a_minute(void)
 	down();
 }
 
+static void who_is_answered_at_once_asks_slowly(void)
+{
+	foreman_error e;
+
+	up();
+	served_says(200, "", SERVED_JOB("queued", ",\"terminal\":false"));
+	CHECK_INT(foreman_wait(f, SERVED_ID, 100, NULL, &e), FOREMAN_TIMEOUT);
+	/* at first, once more as nothing moved, and at the end */
+	CHECK(served_count() <= 3);
+	down();
+}
+
 static void a_wait_for_nothing_fails_at_once(void)
 {
 	up();
@@ -195,6 +207,7 @@ int main(void)
 		T(waiting_asks_until_it_has_ended),
 		T(a_wait_that_is_over_still_gives_the_job),
 		T(waits_are_whole_seconds_of_at_most_half_a_minute),
+		T(who_is_answered_at_once_asks_slowly),
 		T(a_wait_for_nothing_fails_at_once),
 		T(cancelling_is_a_post),
 		T(removing_is_a_delete),

@@ -5,6 +5,7 @@
 
 #include "core/signature.h"
 
+#include "core/limits.h"
 #include "t.h"
 
 #define ID "msg_p5jXN8AQM9LWM0D4loKWxJek"
@@ -66,6 +67,25 @@ static void one_that_is_no_secret_spoils_all(void)
 	}
 }
 
+/* A secret of so many bytes. */
+static const char *secret_of(size_t bytes)
+{
+	static const unsigned char key[LIMIT_WEBHOOK_SECRET_MAX + 1];
+	static char text[128];
+
+	strcpy(text, "whsec_");
+	str_base64(key, bytes, text + strlen(text));
+	return text;
+}
+
+static void a_secret_is_neither_too_short_nor_too_long(void)
+{
+	CHECK(made(secret_of(LIMIT_WEBHOOK_SECRET_MIN)));
+	CHECK(!made(secret_of(LIMIT_WEBHOOK_SECRET_MIN - 1)));
+	CHECK(made(secret_of(LIMIT_WEBHOOK_SECRET_MAX)));
+	CHECK(!made(secret_of(LIMIT_WEBHOOK_SECRET_MAX + 1)));
+}
+
 static void nothing_is_appended_when_it_fails(void)
 {
 	struct buf b;
@@ -116,6 +136,7 @@ int main(void)
 		T(the_specifications_example_is_met),
 		T(each_secret_signs),
 		T(one_that_is_no_secret_spoils_all),
+		T(a_secret_is_neither_too_short_nor_too_long),
 		T(nothing_is_appended_when_it_fails),
 		T(any_of_the_secrets_and_of_the_signatures_will_do),
 		T(another_id_time_or_body_is_another_signature),

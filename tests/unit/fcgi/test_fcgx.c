@@ -9,7 +9,10 @@
 
 #include "fcgi/fcgx.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -652,6 +655,110 @@ static void a_detached_request_is_a_bare_connection(void)
 	buf_done(&b);
 }
 
+/* FOREMAN_SOCKET may be an address. */
+static void tcp_is_served_without_delay(void)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+		                      .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+		                       .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr *const places[] = { (struct sockaddr *)&v4,
+		                                (struct sockaddr *)&v6 };
+	const socklen_t sizes[] = { sizeof(v4), sizeof(v6) };
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		int l = socket(places[i]->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int fd = socket(places[i]->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		int accepted = -1, id, prompt = 0;
+		socklen_t size = sizes[i];
+		struct fcgx *r;
+		struct buf b;
+
+		/* a machine may have no IPv6 */
+		if (bind(l, places[i], size) == 0) {
+			REQUIRE(getsockname(l, places[i], &size) == 0 && listen(l, 1) == 0);
+			REQUIRE(connect(fd, places[i], size) == 0);
+			buf_init(&b, 1000);
+			begin_with(&b, 1, 0);
+			params(&b, NULL);
+			record(&b, STDIN, NULL, 0);
+			REQUIRE(fd_write_all(fd, b.p, b.len, 5000) == ERR_OK);
+			buf_done(&b);
+			REQUIRE(fcgx_accept(l, &r) == ERR_OK);
+			REQUIRE(fcgx_detach(r, &accepted, &id) == ERR_OK);
+			size = sizeof(prompt);
+			CHECK(getsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &prompt, &size) ==
+			      0);
+			CHECK(prompt);
+		} else {
+			CHECK(i > 0);
+		}
+		fd_close(&accepted);
+		close(fd);
+		close(l);
+	}
+}
+
+static void what_does_not_listen_is_an_error(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct fcgx *r;
+
+	CHECK_INT(fcgx_accept(fd, &r), ERR_IO);
+	close(fd);
+	CHECK_INT(fcgx_accept(fd, &r), ERR_IO);
+	fcgx_finish(NULL);
+}
+
+static void an_answer_whose_head_is_too_large_is_refused_whole(void)
+{
+	static char line[STREAM_HEAD_MAX + 16];
+	static const size_t sizes[] = { STREAM_HEAD_MAX + 1, STREAM_HEAD_MAX - 8 };
+	const struct ask ask = { post, NULL, 0, false, false };
+
+	memset(line, 'x', sizeof(line));
+	line[1] = ':';
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		struct fcgx *r;
+		struct buf b;
+		bool ended;
+		int fd = send_ask(&ask);
+
+		buf_init(&b, 1000);
+		line[sizes[i] - 1] = '\n';
+		REQUIRE(fcgx_accept(listening, &r) == ERR_OK);
+		CHECK_INT(fcgx_reply(r, 200, NULL, (struct span){ line, sizes[i] },
+		                     SPAN_LIT("x")), ERR_TOOBIG);
+		CHECK_INT(fcgx_reply(r, 500, NULL, nothing, SPAN_LIT("y")), ERR_OK);
+		fcgx_finish(r);
+		hear(&fd, &b, &ended);
+		CHECK_STR(buf_str(&b), "Status: 500\r\nContent-Length: 1\r\n\r\ny");
+		buf_done(&b);
+		line[sizes[i] - 1] = 'x';
+	}
+}
+
+static void what_is_added_to_a_head_request_is_dropped(void)
+{
+	static const char *const head[] = { "REQUEST_METHOD=HEAD", NULL };
+	const struct ask ask = { head, NULL, 0, false, false };
+	struct fcgx *r;
+	struct buf b;
+	bool ended;
+	int fd = send_ask(&ask);
+
+	buf_init(&b, 1000);
+	REQUIRE(fcgx_accept(listening, &r) == ERR_OK);
+	CHECK_INT(fcgx_head(r, 200, "text/plain", nothing), ERR_OK);
+	CHECK_INT(fcgx_add(r, "abc", 3), ERR_OK);
+	CHECK_INT(fcgx_write(r, "def", 3), ERR_OK);
+	fcgx_finish(r);
+	hear(&fd, &b, &ended);
+	CHECK_STR(buf_str(&b), "Status: 200\r\nContent-Type: text/plain\r\n\r\n");
+	CHECK(ended);
+	buf_done(&b);
+}
+
 static void the_library_leaves_no_signal_handlers(void)
 {
 	static const int taken[] = { SIGPIPE, SIGTERM, SIGUSR1 };
@@ -668,6 +775,10 @@ static void the_library_leaves_no_signal_handlers(void)
 int main(void)
 {
 	static const struct t_case cases[] = {
+		T(tcp_is_served_without_delay),
+		T(what_does_not_listen_is_an_error),
+		T(an_answer_whose_head_is_too_large_is_refused_whole),
+		T(what_is_added_to_a_head_request_is_dropped),
 		T(the_library_leaves_no_signal_handlers),
 		T(an_empty_line_is_an_answer),
 		T(a_request_is_read_and_answered),

@@ -180,6 +180,7 @@ static void what_is_pending_stays_below_max_and_is_refused_whole(void)
 	CHECK_INT(stream_head(&p.s, 200, (struct span){ NULL, 0 }), ERR_OK);
 	before = stream_pending(&p.s);
 	CHECK_INT(stream_write(&p.s, bytes, MAX - before - 8 + 1), ERR_TOOBIG);
+	CHECK_INT(stream_write(&p.s, bytes, MAX - 7), ERR_TOOBIG); /* its header */
 	CHECK_INT(stream_pending(&p.s), before);
 	CHECK_INT(stream_write(&p.s, bytes, MAX - before - 8), ERR_OK);
 	CHECK_INT(stream_pending(&p.s), MAX);
@@ -220,6 +221,7 @@ static void lines_that_are_no_headers_are_refused(void)
 		SPAN_LIT("X: a\n\nbody\n"),    SPAN_LIT("\n"),
 		SPAN_LIT("X: \x1b[31m\n"),     SPAN_LIT("X: \x7f\n"),
 		SPAN_LIT(" folded: x\n"),      SPAN_LIT("X\t: y\n"),
+		SPAN_LIT("token\n"),           SPAN_LIT("{}: x\n"),
 	};
 	struct pair p;
 
@@ -232,6 +234,63 @@ static void lines_that_are_no_headers_are_refused(void)
 	CHECK_INT(stream_head(&p.s, 200, SPAN_LIT("X: tab\tis fine\xc3\xa4\nY:\n")),
 	          ERR_OK);
 	pair_done(&p);
+}
+
+/* RFC 9110's tchar, and nothing else. */
+static void a_name_is_of_token_characters(void)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	for (int c = 0; c < 256; c++) {
+		const char line[] = { 'X', (char)c, 'Y', ':', 'z', '\n' };
+		bool token = c && c != ':' &&
+		             ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+		              (c >= 'A' && c <= 'Z') || strchr(others, c));
+		struct buf b;
+		enum err e;
+
+		/* after a colon or a newline the rest is something else */
+		if (c == ':' || c == '\n')
+			continue;
+		buf_init(&b, 1000);
+		e = stream_head_text(&b, 200, NULL, (struct span){ line, sizeof(line) });
+		if (!CHECK(e == (token ? ERR_OK : ERR_INVAL)))
+			printf("#   character %d\n", c);
+		buf_done(&b);
+	}
+}
+
+static void a_content_type_has_a_limit(void)
+{
+	char type[256];
+	struct buf b;
+
+	memset(type, 'x', sizeof(type));
+	buf_init(&b, 1000);
+	type[255 - strlen("Content-Type: ")] = '\0';
+	CHECK_INT(stream_head_text(&b, 200, type, (struct span){ 0 }), ERR_OK);
+	CHECK(strstr(buf_str(&b), type) != NULL);
+	type[255 - strlen("Content-Type: ")] = 'x';
+	type[256 - strlen("Content-Type: ")] = '\0';
+	CHECK_INT(stream_head_text(&b, 200, type, (struct span){ 0 }), ERR_INVAL);
+	CHECK_INT(stream_head_text(&b, 200, "a\nX: b", (struct span){ 0 }), ERR_INVAL);
+	buf_done(&b);
+}
+
+static void a_head_that_has_no_room_is_refused(void)
+{
+	static const struct span lines = SPAN_LIT("X-One: 1\nX-Two: 2\n");
+
+	/* none of these is enough, down to the empty line at its end */
+	for (size_t max = 0; max < strlen("Status: 200\r\nContent-Type: t\r\n"
+	                                  "X-One: 1\r\nX-Two: 2\r\n\r\n");
+	     max++) {
+		struct buf b;
+
+		buf_init(&b, max);
+		CHECK_INT(stream_head_text(&b, 200, "t", lines), ERR_TOOBIG);
+		buf_done(&b);
+	}
 }
 
 static void a_targets_status_line_is_not_passed_on(void)
@@ -324,6 +383,9 @@ int main(void)
 		T(what_is_pending_stays_below_max_and_is_refused_whole),
 		T(a_head_may_be_larger_than_max),
 		T(lines_that_are_no_headers_are_refused),
+		T(a_name_is_of_token_characters),
+		T(a_content_type_has_a_limit),
+		T(a_head_that_has_no_room_is_refused),
 		T(a_targets_status_line_is_not_passed_on),
 		T(a_reader_that_stops_leaves_the_rest_pending_then_gets_it),
 		T(a_peer_that_left_is_told_without_a_signal),

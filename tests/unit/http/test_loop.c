@@ -236,6 +236,22 @@ static void a_delay_beyond_all_time_does_not_wrap_around(void)
 	loop_free(l);
 }
 
+static void a_turn_does_not_wait_longer_than_for_the_next_timer(void)
+{
+	struct actor a;
+	struct loop *l;
+	bool busy = false;
+
+	REQUIRE(loop_new(&l) == ERR_OK);
+	begin();
+	actor_init(&a, l, 'a', tells);
+	loop_timer_set(l, &a.timer, 1);
+	while (!busy) /* a wait may end a moment early */
+		REQUIRE(loop_turn(l, 3600 * 1000, &busy) == ERR_OK);
+	CHECK_STR(story, "a");
+	loop_free(l);
+}
+
 static void a_turn_does_not_wait_longer_than_asked(void)
 {
 	struct actor a;
@@ -312,6 +328,26 @@ static void a_descriptor_is_called_while_it_has_something(void)
 	unwatch(&a);
 	CHECK_INT(loop_turn(l, 0, &busy), ERR_OK);
 	CHECK(!busy);
+	loop_free(l);
+}
+
+/* It is further off than an int of milliseconds is long. */
+static void a_timer_of_next_month_keeps_nobody_from_being_heard(void)
+{
+	struct actor a;
+	struct loop *l;
+	bool busy = false;
+
+	begin();
+	REQUIRE(loop_new(&l) == ERR_OK);
+	REQUIRE(watch(&a, l, 'a', hears));
+	loop_timer_set(l, &a.timer, INT64_C(1) << 33);
+	ring(&a);
+	CHECK_INT(loop_turn(l, -1, &busy), ERR_OK);
+	CHECK(busy);
+	CHECK_STR(story, "a");
+	loop_timer_stop(&a.timer);
+	unwatch(&a);
 	loop_free(l);
 }
 
@@ -526,6 +562,8 @@ int main(void)
 		T(a_due_timer_can_still_be_stopped_by_one_before_it),
 		T(a_timer_may_go_in_its_own_call),
 		T(a_delay_beyond_all_time_does_not_wrap_around),
+		T(a_turn_does_not_wait_longer_than_for_the_next_timer),
+		T(a_timer_of_next_month_keeps_nobody_from_being_heard),
 		T(a_turn_does_not_wait_longer_than_asked),
 		T(a_descriptor_is_called_while_it_has_something),
 		T(what_is_wanted_can_change),

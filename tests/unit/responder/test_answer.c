@@ -49,6 +49,64 @@ static void anthropic_says_type_error(void)
 	           "\"message\":\"no\"}}");
 }
 
+static const char *word(enum family family, int status, const char *key)
+{
+	static char out[64];
+	char *body = answer_error_body(family, status, "code", false, "no"), *at;
+	char want[32];
+
+	snprintf(want, sizeof(want), "\"%s\":\"", key);
+	/* of Anthropic's the second is the error's own */
+	at = strstr(body, want);
+	if (at && family == FAMILY_ANTHROPIC)
+		at = strstr(at + 1, want);
+	snprintf(out, sizeof(out), "%.*s",
+	         at ? (int)strcspn(at + strlen(want), "\"") : 0,
+	         at ? at + strlen(want) : "");
+	free(body);
+	return out;
+}
+
+static void each_status_has_the_familys_own_type(void)
+{
+	static const struct {
+		int status;
+		const char *openai, *anthropic, *title;
+	} want[] = {
+		{ 400, "invalid_request_error", "invalid_request_error", "Bad Request" },
+		{ 401, "api_error", "authentication_error", "Unauthorized" },
+		{ 403, "api_error", "permission_error", "Forbidden" },
+		{ 404, "not_found_error", "not_found_error", "Not Found" },
+		{ 405, "api_error", "api_error", "Method Not Allowed" },
+		{ 410, "api_error", "api_error", "Gone" },
+		{ 413, "api_error", "request_too_large", "Content Too Large" },
+		{ 415, "api_error", "api_error", "Unsupported Media Type" },
+		{ 416, "api_error", "api_error", "Range Not Satisfiable" },
+		{ 422, "api_error", "api_error", "Unprocessable Content" },
+		{ 429, "api_error", "rate_limit_error", "Too Many Requests" },
+		{ 431, "api_error", "api_error", "Request Header Fields Too Large" },
+		{ 500, "api_error", "api_error", "Internal Server Error" },
+		{ 502, "api_error", "api_error", "Bad Gateway" },
+		{ 503, "api_error", "overloaded_error", "Service Unavailable" },
+		{ 507, "api_error", "api_error", "Insufficient Storage" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		CHECK_STR(word(FAMILY_OPENAI, want[i].status, "type"), want[i].openai);
+		CHECK_STR(word(FAMILY_ANTHROPIC, want[i].status, "type"),
+		          want[i].anthropic);
+		CHECK_STR(word(FAMILY_PROBLEM, want[i].status, "title"), want[i].title);
+	}
+	/* none is a title of its own but what is ours or nobody's */
+	for (int f = 0; f < FAULT_COUNT; f++) {
+		int status = fault_row((enum fault)f)->status;
+
+		if (!CHECK(status == 500 || strcmp(word(FAMILY_PROBLEM, status, "title"),
+		                                   "Internal Server Error") != 0))
+			printf("# %d\n", status);
+	}
+}
+
 static void a_problem_has_all_of_rfc_9457_and_code_and_retryable(void)
 {
 	check_body(FAMILY_PROBLEM, 429, "too_many_jobs", true, "full",
@@ -88,6 +146,7 @@ int main(void)
 		T(the_full_line_has_ollamas_two_blanks),
 		T(openai_says_message_type_param_and_code),
 		T(anthropic_says_type_error),
+		T(each_status_has_the_familys_own_type),
 		T(a_problem_has_all_of_rfc_9457_and_code_and_retryable),
 		T(text_is_escaped),
 		T(every_fault_has_a_row),

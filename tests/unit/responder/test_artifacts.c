@@ -130,6 +130,48 @@ static void an_empty_one_is_there(void)
 	stage_down();
 }
 
+static void a_download_has_a_name_by_its_type(void)
+{
+	static const char *const types[][2] = {
+		{ "application/json", ".json\"" },  { "application/x-ndjson", ".ndjson\"" },
+		{ "text/event-stream", ".txt\"" },  { "text/plain; charset=x", ".txt\"" },
+		{ "image/png", ".bin\"" },          { "", ".bin\"" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		struct said a;
+		char want[64];
+
+		stage_up(NULL);
+		leave_behind(types[i][0], SPAN_LIT("{}"), (struct span){ 0 });
+		a = fetch("GET", "response", NULL);
+		CHECK(strstr(a.headers, types[i][1]) != NULL);
+		snprintf(want, sizeof(want), "Content-Type: %s",
+		         types[i][0][0] ? types[i][0] : "application/octet-stream");
+		CHECK(has(&a, want));
+		stage_down();
+	}
+}
+
+static void the_head_of_a_large_one_is_the_head_alone(void)
+{
+	size_t size = LIMIT_ARTIFACT_DIRECT + 1;
+	char *bytes = calloc(1, size + 1);
+	char want[64];
+	struct said a;
+
+	memset(bytes, 'x', size);
+	stage_up(NULL);
+	leave_behind("text/plain", (struct span){ bytes, size }, (struct span){ 0 });
+	a = fetch("HEAD", "response", NULL);
+	snprintf(want, sizeof(want), "Content-Length: %zu", size);
+	CHECK_INT(a.status, 200);
+	CHECK(has(&a, want));
+	CHECK_STR(a.body, "");
+	free(bytes);
+	stage_down();
+}
+
 static void who_has_it_gets_304(void)
 {
 	static const char *const same[] = { "\"" SHA "\"", "W/\"" SHA "\"", "*",
@@ -282,6 +324,8 @@ int main(void)
 		T(it_says_what_it_is),
 		T(none_is_404_and_says_whether_it_may_come),
 		T(an_empty_one_is_there),
+		T(a_download_has_a_name_by_its_type),
+		T(the_head_of_a_large_one_is_the_head_alone),
 		T(who_has_it_gets_304),
 		T(a_part_says_which_it_is),
 		T(a_part_is_of_what_the_client_has),

@@ -225,6 +225,74 @@ static void a_repeated_batch_is_answered_as_it_is_now(void)
 	stage_down();
 }
 
+/* More lines than a page of the list has, and than are gathered for a write. */
+static void a_repeated_batch_of_many_jobs_is_answered_whole(void)
+{
+	enum { many = LIMIT_LIST_MAX + 1 };
+	static const char keyed[] = NDJSON "\nHTTP_IDEMPOTENCY_KEY=k";
+	static char lines[many * sizeof(LINE("a") "\n")];
+	static struct said a, b;
+
+	for (int i = 0; i < many; i++)
+		strcat(lines, LINE("a") "\n");
+	stage_up(NULL);
+	a = stage_ask("POST", "/jobs", keyed, lines);
+	CHECK_INT(a.status, 202);
+	b = stage_ask("POST", "/jobs", keyed, lines);
+	CHECK_INT(b.status, 202);
+	for (int i = 0; i < many; i += 10)
+		CHECK_STR(id_at(&b, i), id_at(&a, i));
+	CHECK_STR(id_at(&b, many), "");
+	CHECK_INT(stored(), many);
+	stage_down();
+}
+
+static void a_repeated_batch_that_cannot_be_read_is_an_error(void)
+{
+	static const char keyed[] = NDJSON "\nHTTP_IDEMPOTENCY_KEY=k";
+
+	stage_up(NULL);
+	CHECK_INT(stage_ask("POST", "/jobs", keyed, LINE("a")).status, 202);
+	stage_reads("/nonexistent/foreman.db");
+	CHECK_INT(stage_ask("POST", "/jobs", keyed, LINE("a")).status, 500);
+	stage_reads(stage_hollow_db(SCHEMA_VERSION));
+	CHECK_INT(stage_ask("POST", "/jobs", keyed, LINE("a")).status, 500);
+	stage_down();
+}
+
+static void a_batch_that_cannot_be_written_stores_nothing(void)
+{
+	stage_up(NULL);
+	stage_files_may_grow(false);
+	CHECK_INT(stage_ask("POST", "/jobs", NDJSON, LINE("a") "\n" LINE("b")).status,
+	          500);
+	stage_files_may_grow(true);
+	CHECK_INT(stored(), 0);
+	stage_down();
+}
+
+static void who_leaves_has_its_batch_stored_all_the_same(void)
+{
+	stage_up(NULL);
+	stage_call_and_leave("POST", "/jobs", NDJSON, LINE("a") "\n" LINE("b"));
+	CHECK_INT(stored(), 2);
+	stage_down();
+}
+
+/* Who has left is not rendered what nobody reads. */
+static void who_leaves_has_its_large_batch_stored_too(void)
+{
+	enum { many = 1001 };
+	static char lines[many * sizeof(LINE("a") "\n")];
+
+	for (int i = 0; i < many; i++)
+		strcat(lines, LINE("a") "\n");
+	stage_up(NULL);
+	stage_call_and_leave("POST", "/jobs", NDJSON, lines);
+	CHECK_INT(stored(), many);
+	stage_down();
+}
+
 static void a_batch_owes_its_webhooks(void)
 {
 	struct look_queue q;
@@ -262,6 +330,11 @@ int main(void)
 		T(a_batch_with_a_bad_line_stores_nothing),
 		T(a_batch_goes_in_whole_or_is_429),
 		T(a_repeated_batch_is_answered_as_it_is_now),
+		T(a_repeated_batch_of_many_jobs_is_answered_whole),
+		T(a_repeated_batch_that_cannot_be_read_is_an_error),
+		T(a_batch_that_cannot_be_written_stores_nothing),
+		T(who_leaves_has_its_batch_stored_all_the_same),
+		T(who_leaves_has_its_large_batch_stored_too),
 		T(a_batch_owes_its_webhooks),
 		T(a_batch_is_never_waited_for),
 	};

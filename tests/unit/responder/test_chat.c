@@ -239,6 +239,31 @@ static void a_full_line_is_refused_in_ollamas_words_and_stores_nothing(void)
 
 /* --- past it -------------------------------------------------------------- */
 
+static void what_cannot_be_stored_is_an_error_and_waits_for_nothing(void)
+{
+	struct buf heard;
+	struct said a;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 1 << 20);
+	stage_files_may_grow(false);
+	a = stage_ask("POST", "/api/chat", NULL, CHAT);
+	stage_files_may_grow(true);
+	CHECK_INT(a.status, 500);
+	CHECK_STR(a.body, "{\"error\":\"the database cannot be used\"}");
+	CHECK(nothing_is_queued());
+	relay = stage_accept_relay(); /* attached, and left again without a word */
+	REQUIRE(relay >= 0);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_HELLO);
+	CHECK_INT(stage_hear(relay, &heard).type, FRAME_ATTACH);
+	CHECK(stage_readable(relay) && read(relay, &(char){ 0 }, 1) == 0);
+	close(relay);
+	buf_done(&heard);
+	CHECK(waits("/api/chat", CHAT));
+	stage_down();
+}
+
 static void what_the_target_cannot_parse_it_answers_itself(void)
 {
 	static const char *const bodies[] = { "",
@@ -336,7 +361,8 @@ static void a_target_that_is_away_is_not_asked(void)
 
 static void what_is_on_the_list_is_not_asked_for(void)
 {
-	the_target_has(TARGET_UP, "{\"models\":[{\"name\":\"nope:latest\"}]}");
+	the_target_has(TARGET_UP, "{\"models\":[{\"name\":\"a:latest\"},"
+	                          "{\"name\":\"nope:latest\"},{\"name\":\"b\"}]}");
 	stage_target_says(REPLY);
 	CHECK(waits("/api/chat", UNKNOWN));
 	CHECK_STR(stage_target_heard(), "");
@@ -344,6 +370,110 @@ static void what_is_on_the_list_is_not_asked_for(void)
 }
 
 /* --- embeddings ----------------------------------------------------------- */
+
+static void a_list_that_is_none_has_every_model(void)
+{
+	static const char *const lists[] = { "no JSON", "{", "" };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		the_target_has(TARGET_UP, lists[i]);
+		stage_target_says(REPLY);
+		CHECK(waits("/api/chat", UNKNOWN));
+		CHECK_STR(stage_target_heard(), "");
+		stage_down();
+	}
+}
+
+static void a_list_of_something_else_has_no_model(void)
+{
+	static const char *const lists[] = { "{\"models\":3}", "[]", "{\"models\":[7]}",
+		                                 "{\"models\":[{\"name\":7},{\"a\":1}]}" };
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		the_target_has(TARGET_UP, lists[i]);
+		stage_target_says(REPLY);
+		CHECK(waits("/api/chat", UNKNOWN));
+		CHECK(strstr(stage_target_heard(), "POST /api/show ") != NULL);
+		stage_down();
+	}
+}
+
+static void a_target_that_hangs_up_is_no_word_about_the_model(void)
+{
+	the_target_has(TARGET_UP, "{\"models\":[]}");
+	stage_target_says("");
+	CHECK(waits("/api/chat", UNKNOWN));
+	stage_down();
+}
+
+static void a_model_is_asked_for_with_our_token_and_again_on_one_line(void)
+{
+	stage_up("FOREMAN_OLLAMA_TOKEN=t0ken", NULL);
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
+	                                    .target = TARGET_UP });
+	STAGE_MUST(!status_write_tags(stage.worker_db, "{\"models\":[]}", NULL));
+	stage_target_says("HTTP/1.1 500 No\r\nContent-Length: 0\r\n"
+	                  "Connection: close\r\n\r\n");
+	for (int i = 0; i < 2; i++) {
+		stage.web = stage_send("POST", "/api/chat", NULL, UNKNOWN, true);
+		CHECK(strstr(stage_target_heard(), "Authorization: Bearer t0ken\r\n"));
+		fd_close(&stage.web);
+	}
+	stage_down();
+}
+
+/* The seat's memory of the list's word is as old as it may get. */
+static void a_model_that_was_listed_is_looked_for_again_in_time(void)
+{
+	the_target_has(TARGET_UP, "{\"models\":[{\"name\":\"nope:latest\"}]}");
+	stage_target_says(REPLY);
+	CHECK(waits("/api/chat", UNKNOWN));
+	fd_close(&stage.web);
+	STAGE_MUST(!status_write_tags(stage.worker_db, "{\"models\":[]}", NULL));
+	stage.web = stage_send("POST", "/api/chat", NULL, UNKNOWN, true);
+	CHECK_STR(stage_target_heard(), "");
+	fd_close(&stage.web);
+	stage.seat.known_mono_ms -= LIMIT_TAGS_MS;
+	stage.web = stage_send("POST", "/api/chat", NULL, UNKNOWN, true);
+	CHECK(strstr(stage_target_heard(), "POST /api/show ") != NULL);
+	stage_down();
+}
+
+static void who_cannot_read_the_list_waits(void)
+{
+	stage_up(NULL);
+	stage_reads("/nonexistent/foreman.db");
+	CHECK(waits("/api/chat", CHAT));
+	fd_close(&stage.web);
+	stage_down();
+	stage_up(NULL);
+	stage_reads(stage_hollow_db(SCHEMA_VERSION));
+	CHECK(waits("/api/chat", CHAT));
+	stage_down();
+}
+
+static void who_asks_for_a_stream_is_kept_alive_in_its_form(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_KEEPALIVE=100ms", NULL);
+	stage.web = stage_send("POST", "/v1/chat/completions", NULL,
+	                       "{\"model\":\"m\",\"stream\":true,\"messages\":[{}]}",
+	                       true);
+	a = stage_listen(stage.web, ":\n\n");
+	CHECK_STR(a.body, ":\n\n");
+	CHECK(strstr(a.headers, "Content-Type: text/event-stream\r\n") != NULL);
+	fd_close(&stage.web);
+	stage.web = stage_send("POST", "/v1/chat/completions", NULL,
+	                       "{\"model\":\"m\",\"messages\":[{}]}", true);
+	a = stage_listen(stage.web, "\n\r\n ");
+	CHECK(strstr(a.headers, "Content-Type: application/json; charset=utf-8\r\n"));
+	fd_close(&stage.web);
+	stage.web = stage_send("POST", "/api/chat", NULL, CHAT, true);
+	a = stage_listen(stage.web, "\n\r\n ");
+	CHECK(strstr(a.headers, "Content-Type: application/x-ndjson\r\n") != NULL);
+	stage_down();
+}
 
 static void without_an_embedder_every_embedding_goes_straight_on(void)
 {
@@ -373,6 +503,25 @@ static void an_embedder_that_is_not_resident_waits(void)
 	stage_down();
 }
 
+static void an_embedder_that_cannot_be_looked_for_waits_or_is_told(void)
+{
+	static const char embed[] = "{\"model\":\"emb\",\"input\":\"x\"}";
+	struct said a;
+
+	stage_up("FOREMAN_EMBED_MODEL=emb", NULL);
+	stage_target_says(REPLY);
+	stage_reads(stage_hollow_db(SCHEMA_VERSION));
+	CHECK(waits("/v1/embeddings", embed));
+	fd_close(&stage.web);
+	stage_reads("/nonexistent/foreman.db");
+	a = stage_ask("POST", "/v1/embeddings", NULL, embed);
+	CHECK_INT(a.status, 500);
+	CHECK(strstr(a.body, "{\"error\":{\"message\":\"the database cannot be used") ==
+	      a.body);
+	CHECK_STR(stage_target_heard(), "");
+	stage_down();
+}
+
 static void another_embedder_waits(void)
 {
 	stage_up("FOREMAN_EMBED_MODEL=e", NULL);
@@ -396,6 +545,7 @@ int main(void)
 		T(headers_are_taken_up_to_the_limit),
 		T(a_load_without_work_waits_as_it_needs_the_slot),
 		T(a_full_line_is_refused_in_ollamas_words_and_stores_nothing),
+		T(what_cannot_be_stored_is_an_error_and_waits_for_nothing),
 		T(what_the_target_cannot_parse_it_answers_itself),
 		T(what_names_no_model_is_passed_on),
 		T(an_unload_and_a_cloud_model_need_no_turn),
@@ -404,9 +554,17 @@ int main(void)
 		T(an_error_of_the_targets_is_no_word_about_the_model),
 		T(a_target_that_is_away_is_not_asked),
 		T(what_is_on_the_list_is_not_asked_for),
+		T(a_list_that_is_none_has_every_model),
+		T(a_list_of_something_else_has_no_model),
+		T(a_target_that_hangs_up_is_no_word_about_the_model),
+		T(a_model_is_asked_for_with_our_token_and_again_on_one_line),
+		T(a_model_that_was_listed_is_looked_for_again_in_time),
+		T(who_cannot_read_the_list_waits),
+		T(who_asks_for_a_stream_is_kept_alive_in_its_form),
 		T(without_an_embedder_every_embedding_goes_straight_on),
 		T(the_resident_embedder_goes_straight_on),
 		T(an_embedder_that_is_not_resident_waits),
+		T(an_embedder_that_cannot_be_looked_for_waits_or_is_told),
 		T(another_embedder_waits),
 	};
 

@@ -224,11 +224,29 @@ static void durations_are_texts_above_zero(void)
 	invalid("{\"request\":{\"model\":\"m\"},\"timeout\":\"0s\"}", NULL);
 	invalid("{\"request\":{\"model\":\"m\"},\"timeout\":\"-1s\"}", NULL);
 	invalid("{\"request\":{\"model\":\"m\"},\"timeout\":\"1.5h\"}", NULL);
-	invalid("{\"request\":{\"model\":\"m\"},\"expires_in\":\"367d\"}", NULL);
 	invalid("{\"request\":{\"model\":\"m\"},\"expires_in\":\"\"}",
 	        "expires_in must be a duration like \"30s\", \"15m\" or \"2h\"");
-	REQUIRE(good("{\"request\":{\"model\":\"m\"},\"expires_in\":\"366d\"}"));
-	draft_done(&draft);
+}
+
+static const char *lasting(const char *member, int64_t ms)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text),
+	         "{\"request\":{\"model\":\"m\"},\"%s\":\"%lldms\"}", member,
+	         (long long)ms);
+	return text;
+}
+
+static void durations_have_a_longest_one(void)
+{
+	static const char *const members[] = { "expires_in", "timeout" };
+
+	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+		if (CHECK(good(lasting(members[i], LIMIT_JOB_SPAN_MS))))
+			draft_done(&draft);
+		invalid(lasting(members[i], LIMIT_JOB_SPAN_MS + 1), NULL);
+	}
 }
 
 static void artifact_is_one_of_three_words(void)
@@ -294,15 +312,11 @@ static void a_webhook_url_is_bounded(void)
 	free(text);
 }
 
-static void a_webhook_secret_has_its_form_and_length(void)
+static void a_webhook_secret_has_its_form(void)
 {
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":\"x\"}"),
 	        "webhook.secret must begin with \"whsec_\"");
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":\"whsec_\"}"), NULL);
-	/* 23 bytes */
-	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":"
-	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaQ=\"}"),
-	        NULL);
 	invalid(WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":"
 	                "\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa!!\"}"),
 	        NULL);
@@ -310,6 +324,33 @@ static void a_webhook_secret_has_its_form_and_length(void)
 	        "webhook.secret must be a string");
 	/* a text of ours must not give it away */
 	CHECK(!strstr(why.s, "MfKQ"));
+}
+
+/* A job whose webhook has a secret of so many bytes. */
+static const char *secret_of(size_t bytes)
+{
+	static const unsigned char key[LIMIT_WEBHOOK_SECRET_MAX + 1];
+	static char text[512];
+	char secret[128];
+
+	str_base64(key, bytes, secret);
+	snprintf(text, sizeof(text),
+	         WEBHOOK("{\"url\":\"http://e.com/\",\"secret\":\"whsec_%s\"}"),
+	         secret);
+	return text;
+}
+
+static void a_webhook_secret_is_neither_too_short_nor_too_long(void)
+{
+	static const char want[] = "webhook.secret must be whsec_ and the base64 of 24 "
+	                           "to 64 bytes";
+
+	if (CHECK(good(secret_of(LIMIT_WEBHOOK_SECRET_MIN))))
+		draft_done(&draft);
+	invalid(secret_of(LIMIT_WEBHOOK_SECRET_MIN - 1), want);
+	if (CHECK(good(secret_of(LIMIT_WEBHOOK_SECRET_MAX))))
+		draft_done(&draft);
+	invalid(secret_of(LIMIT_WEBHOOK_SECRET_MAX + 1), want);
 }
 
 static void webhook_events_are_a_set_of_states(void)
@@ -447,10 +488,12 @@ int main(void)
 		T(an_unknown_member_is_shown_escaped_and_cut),
 		T(a_request_needs_a_model_with_a_good_name),
 		T(durations_are_texts_above_zero),
+		T(durations_have_a_longest_one),
 		T(artifact_is_one_of_three_words),
 		T(a_webhook_that_must_not_be_reached_is_refused_at_once),
 		T(a_webhook_url_is_bounded),
-		T(a_webhook_secret_has_its_form_and_length),
+		T(a_webhook_secret_has_its_form),
+		T(a_webhook_secret_is_neither_too_short_nor_too_long),
 		T(webhook_events_are_a_set_of_states),
 		T(a_webhook_without_url_goes_to_the_default_or_nowhere),
 		T(metadata_is_bounded_in_keys_and_lengths),

@@ -144,6 +144,109 @@ static void any_other_job_is_followed_at_the_worker(void)
 	stage_down();
 }
 
+/* Takes the reader's connection; what it says first. */
+static int accept_reader(struct buf *heard)
+{
+	int relay = stage_accept_relay();
+	struct frame f;
+
+	while (relay >= 0 && (f = stage_hear(relay, heard)).type != FRAME_ATTACH) {
+		if (f.type != FRAME_TYPE_COUNT)
+			continue;
+		close(relay); /* the bell */
+		relay = stage_accept_relay();
+	}
+	return relay;
+}
+
+static void worker_says(int relay, const struct frame *f)
+{
+	struct buf b;
+
+	buf_init(&b, 1 << 16);
+	STAGE_MUST(!frame_encode(f, &b) && !fd_write_all(relay, b.p, b.len, 0));
+	buf_done(&b);
+}
+
+/* The worker that refused it did not have the job any more; another will. */
+static void who_is_refused_while_the_job_waits_follows_on(void)
+{
+	const struct frame hello = { .type = FRAME_HELLO, .version = FRAME_VERSION };
+	struct buf heard;
+	struct said a;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 1 << 16);
+	submit(EVENTS_JOB);
+	stage.web = open_stream();
+	close(stage_accept_relay()); /* the bell, of the submission */
+	relay = accept_reader(&heard);
+	REQUIRE(relay >= 0);
+	worker_says(relay, &hello);
+	worker_says(relay, &(struct frame){ .type = FRAME_END,
+	                                    .end = FRAME_END_REFUSED,
+	                                    .status = 410 });
+	buf_clear(&heard);
+	close(relay);
+	relay = accept_reader(&heard);
+	REQUIRE(relay >= 0);
+	worker_says(relay, &hello);
+	worker_says(relay, &(struct frame){ .type = FRAME_HEAD, .status = 200,
+	                                    .data = SPAN_LIT("Content-Type: "
+	                                                     "text/event-stream\n") });
+	worker_says(relay, &(struct frame){ .type = FRAME_BYTES,
+	                                    .data = SPAN_LIT("data: 1\n\n") });
+	a = stage_listen(stage.web, "data: 1\n\n");
+	CHECK(strstr(a.headers, "Content-Type: text/event-stream\r\n") != NULL);
+	CHECK_STR(a.body, "data: 1\n\n");
+	close(relay);
+	buf_done(&heard);
+	stage_down();
+}
+
+static void without_a_worker_it_waits_for_one(void)
+{
+	struct buf heard;
+	struct errtext why;
+	int relay;
+
+	stage_up(NULL);
+	buf_init(&heard, 1 << 16);
+	submit(CHAT);
+	fd_close(&stage.relay);
+	unlink(stage.relay_path);
+	stage.web = open_stream();
+	CHECK(stage_listen(stage.web, "\r\n\r\n").status == 200);
+	STAGE_MUST(!fd_listen_unix(stage.relay_path, 64, &stage.relay, &why));
+	relay = accept_reader(&heard);
+	CHECK(relay >= 0);
+	close(relay);
+	buf_done(&heard);
+	stage_down();
+}
+
+/* Of what the target will be asked there is no word in the path. */
+static void another_endpoints_job_is_lines_and_so_is_one_that_streams_not(void)
+{
+	static const char *const jobs[] = {
+		"{\"endpoint\":\"/v1/chat/completions\",\"request\":{\"model\":\"m\","
+		"\"stream\":false,\"messages\":[{}]}}",
+		"{\"endpoint\":\"/api/embed\",\"request\":{\"model\":\"m\","
+		"\"input\":\"x\"}}",
+	};
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(jobs); i++) {
+		struct said a;
+
+		submit(jobs[i]);
+		a = head(id);
+		CHECK(strstr(a.headers, "Content-Type: application/x-ndjson\r\n") != NULL);
+	}
+	stage_down();
+}
+
 static void events_are_promised_to_who_asked_for_them(void)
 {
 	struct said a;
@@ -180,6 +283,9 @@ int main(void)
 		T(a_failed_job_says_why_behind_what_it_left),
 		T(a_failed_job_that_left_nothing_is_one_line),
 		T(any_other_job_is_followed_at_the_worker),
+		T(who_is_refused_while_the_job_waits_follows_on),
+		T(without_a_worker_it_waits_for_one),
+		T(another_endpoints_job_is_lines_and_so_is_one_that_streams_not),
 		T(events_are_promised_to_who_asked_for_them),
 		T(what_cannot_be_streamed_is_a_problem),
 	};

@@ -71,8 +71,7 @@ static void set_up(int64_t keepalive_ms, int64_t max_wait_ms)
 	clock_fake(1700000000000, b.mono_ms, b.mono_ms);
 	b.conf = (struct lot_conf){ .relay = b.path,
 		                        .keepalive_ms = keepalive_ms,
-		                        .max_wait_ms = max_wait_ms,
-		                        .ended_fd = -1 };
+		                        .max_wait_ms = max_wait_ms };
 	if (loop_new(&b.loop) || yard_init(&b.yard, b.loop, &b.conf))
 		abort();
 	b.yard.cancel = on_cancel;
@@ -101,7 +100,7 @@ static void tear_down(void)
 	fd_close(&b.worker);
 	fd_close(&b.listener);
 	yard_done(&b.yard);
-	CHECK_INT(b.shelf.count, 0);
+	CHECK_INT(b.shelf.items.count, 0);
 	shelf_done(&b.shelf);
 	loop_free(b.loop);
 	buf_done(&b.heard);
@@ -262,12 +261,16 @@ static bool worker_sees_eof(void)
 
 /* --- a guest -------------------------------------------------------------- */
 
+static int kernel_takes; /* of what guests that enter now are told; 0: as ever */
+
 static void enter_ticket(struct lot_ticket ticket)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		abort();
+	if (kernel_takes)
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &kernel_takes, sizeof(int));
 	ticket.fcgi_id = 1;
 	str_copy(ticket.id, sizeof(ticket.id), ID);
 	ticket.fd = pair[0];
@@ -358,10 +361,10 @@ static void a_clean_end_ends_the_request_and_lets_the_worker_go(void)
 	CHECK(b.ended);
 	CHECK(b.eof); /* half closed: nothing more will come */
 	CHECK(worker_sees_eof());
-	CHECK_INT(b.yard.count, 1); /* until the client has closed too */
+	CHECK_INT(b.yard.guests.count, 1); /* until the client has closed too */
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	CHECK_INT(b.cancels, 0);
 	tear_down();
 }
@@ -372,11 +375,11 @@ static void a_client_that_never_closes_is_closed(void)
 	enter_attached(true);
 	say_head(200, NDJSON);
 	say_end(FRAME_END_CLEAN, 0, "");
-	CHECK_INT(b.yard.count, 1);
+	CHECK_INT(b.yard.guests.count, 1);
 	pass_ms(LIMIT_SHUTDOWN_READ_MS - 1);
-	CHECK_INT(b.yard.count, 1);
+	CHECK_INT(b.yard.guests.count, 1);
 	pass_ms(1);
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	tear_down();
 }
 
@@ -449,6 +452,118 @@ static void headers_that_are_none_become_an_error(void)
 	CHECK(strstr(body(), "{\"error\":\"foreman: ") == body());
 	CHECK(b.ended);
 	CHECK(worker_sees_eof());
+	tear_down();
+}
+
+static void who_does_not_greet_is_no_worker(void)
+{
+	int pair[2];
+
+	set_up(0, 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	b.worker = pair[1];
+	enter(pair[0], true);
+	say_head(200, NDJSON);
+	CHECK_STR(out(), "");
+	CHECK(worker_sees_eof());
+	tear_down();
+}
+
+static void what_only_responders_say_is_no_workers_word(void)
+{
+	set_up(0, 0);
+	enter_attached(true);
+	say(&(struct frame){ .type = FRAME_NUDGE });
+	CHECK(worker_sees_eof());
+	CHECK_INT(b.yard.guests.count, 1);
+	tear_down();
+}
+
+static void a_head_may_be_a_status_alone(void)
+{
+	set_up(0, 0);
+	enter_attached(true);
+	say_head(204, "");
+	say_end(FRAME_END_CLEAN, 0, "");
+	CHECK_STR(out(), "Status: 204\r\n" ID_LINE
+	                 "Server-Timing: queue;dur=12, load;dur=34\r\n\r\n");
+	CHECK(b.ended);
+	tear_down();
+}
+
+static void two_who_lose_one_worker_are_both_attached_to_the_next(void)
+{
+	int workers[2], clients[2];
+
+	set_up(0, 0);
+	for (int i = 0; i < 2; i++) {
+		enter_attached(true);
+		workers[i] = b.worker;
+		clients[i] = b.client;
+	}
+	for (int i = 0; i < 2; i++)
+		close(workers[i]);
+	b.worker = -1;
+	turn();
+	CHECK_INT(b.yard.guests.count, 2);
+	pass_ms(LIMIT_RELAY_RETRY_MS);
+	CHECK(accept_attach());
+	CHECK(accept_attach());
+	CHECK(!accept_attach()); /* once each */
+	for (int i = 0; i < 2; i++)
+		close(clients[i]);
+	b.client = -1;
+	turn();
+	CHECK_INT(b.yard.guests.count, 0);
+	tear_down();
+}
+
+static void only_who_lost_the_worker_is_attached_again(void)
+{
+	int clients[3], lost, kept;
+
+	set_up(0, 0);
+	enter_attached(true);
+	clients[0] = b.client;
+	lost = b.worker;
+	enter_attached(true);
+	clients[1] = b.client;
+	kept = b.worker;
+	enter_attached(true);
+	clients[2] = b.client;
+	say_end(FRAME_END_REFUSED, 503, "no");
+	fd_close(&b.worker);
+	close(lost);
+	turn();
+	CHECK_INT(b.yard.guests.count, 3); /* the last is not closed yet */
+	pass_ms(LIMIT_RELAY_RETRY_MS);
+	CHECK(accept_attach());
+	CHECK(!accept_attach());
+	close(kept);
+	for (size_t i = 0; i < ARRAY_LEN(clients); i++)
+		close(clients[i]);
+	b.client = -1;
+	turn();
+	CHECK_INT(b.yard.guests.count, 0);
+	tear_down();
+}
+
+static void who_is_in_doubt_gets_no_keepalive_from_the_next_worker_either(void)
+{
+	int pair[2];
+
+	set_up(1000, 0);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	b.worker = pair[1];
+	enter_ticket((struct lot_ticket){ .relay = pair[0], .doubtful = true });
+	fd_close(&b.worker);
+	turn();
+	pass_ms(LIMIT_RELAY_RETRY_MS);
+	CHECK(accept_attach());
+	pass_ms(5000);
+	CHECK_STR(out(), "");
 	tear_down();
 }
 
@@ -602,6 +717,35 @@ static void a_refusal_for_now_says_when_to_come_again(void)
 	tear_down();
 }
 
+static void a_refusal_to_too_many_says_when_to_come_again(void)
+{
+	set_up(0, 0);
+	enter_attached(true);
+	say_end(FRAME_END_REFUSED, 429, "later");
+	CHECK(strstr(out(), "Status: 429\r\n") == b.out.p);
+	CHECK(strstr(out(), "\r\nRetry-After: 5\r\n") != NULL);
+	tear_down();
+}
+
+static void a_refusal_is_cut_at_the_limit(void)
+{
+	char text[LIMIT_ERROR_TEXT + 2], want[LIMIT_ERROR_TEXT + 32];
+
+	memset(text, 'x', sizeof(text));
+	for (size_t more = 0; more < 2; more++) {
+		text[LIMIT_ERROR_TEXT + more] = '\0';
+		snprintf(want, sizeof(want), "{\"error\":\"%.*s\"}", LIMIT_ERROR_TEXT,
+		         text);
+		set_up(0, 0);
+		enter_attached(true);
+		say_end(FRAME_END_REFUSED, 599, text);
+		CHECK_STR(body(), want);
+		CHECK(strstr(out(), "Status: 599\r\n") == b.out.p);
+		tear_down();
+		text[LIMIT_ERROR_TEXT + more] = 'x';
+	}
+}
+
 static void a_refusal_without_sense_is_a_bad_gateway(void)
 {
 	set_up(0, 0);
@@ -609,6 +753,12 @@ static void a_refusal_without_sense_is_a_bad_gateway(void)
 	say_end(FRAME_END_REFUSED, 200, "");
 	CHECK(strstr(out(), "Status: 502\r\n") == b.out.p);
 	CHECK_STR(body(), "{\"error\":\"foreman: the answer broke off\"}");
+	tear_down();
+
+	set_up(0, 0);
+	enter_attached(true);
+	say_end(FRAME_END_REFUSED, 600, "");
+	CHECK(strstr(out(), "Status: 502\r\n") == b.out.p);
 	tear_down();
 }
 
@@ -682,9 +832,9 @@ static void an_error_behind_spaces_is_one_line(void)
 	enter_attached(true);
 	pass_ms(100);
 	say_head(404, "Content-Type: application/json\n");
-	say_bytes("{\"error\":\n\"model not found\"}");
+	say_bytes("{\"error\":\r\n\"model not found\"}");
 	say_end(FRAME_END_CLEAN, 0, "");
-	CHECK_STR(body(), " {\"error\": \"model not found\"}\n");
+	CHECK_STR(body(), " {\"error\":  \"model not found\"}\n");
 	CHECK(b.ended);
 	tear_down();
 }
@@ -723,7 +873,7 @@ static void a_client_that_takes_no_space_gets_no_more(void)
 	setsockopt(b.client, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	for (int i = 0; i < 100000; i++)
 		pass_ms(10);
-	CHECK_INT(b.yard.count, 1);
+	CHECK_INT(b.yard.guests.count, 1);
 	client_reads();
 	CHECK(b.out.len < 400000);
 	tear_down();
@@ -737,7 +887,7 @@ static void a_client_that_leaves_the_line_closes_its_relay(void)
 	enter_attached(true);
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	CHECK(worker_sees_eof());
 	CHECK_INT(b.cancels, 0); /* the worker does it */
 	tear_down();
@@ -749,7 +899,7 @@ static void a_half_close_is_a_leave(void)
 	enter_attached(true);
 	shutdown(b.client, SHUT_WR);
 	turn();
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	CHECK(worker_sees_eof());
 	tear_down();
 }
@@ -761,7 +911,7 @@ static void a_client_that_leaves_the_stream_closes_its_relay(void)
 	say_head(200, NDJSON);
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	CHECK(worker_sees_eof());
 	tear_down();
 }
@@ -772,7 +922,7 @@ static void who_leaves_while_no_worker_is_there_is_cancelled_in_the_database(voi
 	enter(-1, true);
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	CHECK_INT(b.cancels, 1);
 	tear_down();
 }
@@ -942,6 +1092,36 @@ static void a_client_that_does_not_read_stops_the_relay_and_loses_nothing(void)
 	tear_down();
 }
 
+/* Three frames in one write, of which two and a part are read at once: the
+ * client takes one, and the rest has to wait for it here. */
+static void what_was_read_too_early_waits_for_the_client(void)
+{
+	enum { size = LIMIT_FRAME - 1000 };
+	static char line[size + 1];
+	struct frame f = { .type = FRAME_BYTES, .data = { line, size } };
+	struct buf bytes;
+
+	memset(line, 'x', size);
+	set_up(0, 0);
+	kernel_takes = 4096;
+	enter_attached(false);
+	kernel_takes = 0;
+	say_head(200, "");
+	buf_init(&bytes, 4 * LIMIT_FRAME);
+	for (int i = 0; i < 3; i++) {
+		line[0] = (char)('1' + i);
+		REQUIRE(!frame_encode(&f, &bytes));
+	}
+	REQUIRE(!fd_write_all(b.worker, bytes.p, bytes.len, 0));
+	buf_done(&bytes);
+	turn();
+	CHECK_INT(b.yard.guests.count, 1);
+	CHECK_INT(strlen(body()), 3 * size);
+	for (int i = 0; i < 3; i++)
+		CHECK_INT(body()[i * size], '1' + i);
+	tear_down();
+}
+
 static void many_short_lines_in_one_frame_stay_within_bounds(void)
 {
 	char *lines = malloc(LIMIT_FRAME + 1);
@@ -954,7 +1134,7 @@ static void many_short_lines_in_one_frame_stay_within_bounds(void)
 	say_bytes(lines);
 	say_bytes(lines);
 	CHECK_INT(strlen(body()), 2 * LIMIT_FRAME);
-	CHECK_INT(b.yard.count, 1);
+	CHECK_INT(b.yard.guests.count, 1);
 	free(lines);
 	tear_down();
 }
@@ -1051,7 +1231,7 @@ static void a_reader_gets_keepalives_and_cancels_nothing(void)
 	fd_close(&b.client);
 	turn();
 	CHECK(worker_sees_eof());
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	enter_reader(false, false); /* nor where no worker could be told */
 	fd_close(&b.client);
 	turn();
@@ -1075,7 +1255,7 @@ static void a_reader_that_was_refused_goes_to_the_shelf(void)
 	say_end(FRAME_END_REFUSED, 410, "the job has ended");
 	CHECK_STR(body(), ON_THE_SHELF);
 	CHECK(b.ended);
-	CHECK_INT(b.yard.count, 0);
+	CHECK_INT(b.yard.guests.count, 0);
 	tear_down();
 }
 
@@ -1109,7 +1289,7 @@ static void a_reader_that_has_seen_nothing_survives_a_worker(void)
 	say_head(200, NDJSON);
 	fd_close(&b.worker);
 	turn();
-	CHECK_INT(b.yard.count, 1);
+	CHECK_INT(b.yard.guests.count, 1);
 	pass_ms(LIMIT_RELAY_RETRY_MS);
 	CHECK(accept_attach_as(FRAME_READER));
 	say_hello(FRAME_VERSION);
@@ -1159,6 +1339,14 @@ int main(void)
 		T(what_is_no_frame_is_a_lost_worker),
 		T(bytes_before_a_head_are_a_lost_worker),
 		T(headers_that_are_none_become_an_error),
+		T(who_does_not_greet_is_no_worker),
+		T(what_only_responders_say_is_no_workers_word),
+		T(a_head_may_be_a_status_alone),
+		T(two_who_lose_one_worker_are_both_attached_to_the_next),
+		T(only_who_lost_the_worker_is_attached_again),
+		T(who_is_in_doubt_gets_no_keepalive_from_the_next_worker_either),
+		T(a_refusal_to_too_many_says_when_to_come_again),
+		T(a_refusal_is_cut_at_the_limit),
 		T(a_refusal_is_an_error_with_its_status),
 		T(a_refusal_for_now_says_when_to_come_again),
 		T(a_refusal_without_sense_is_a_bad_gateway),
@@ -1185,6 +1373,7 @@ int main(void)
 		T(stopping_ends_who_waits_with_503),
 		T(stopping_ends_who_reads_with_a_line),
 		T(a_client_that_does_not_read_stops_the_relay_and_loses_nothing),
+		T(what_was_read_too_early_waits_for_the_client),
 		T(many_short_lines_in_one_frame_stay_within_bounds),
 		T(a_frame_that_comes_byte_by_byte_is_one),
 		T(a_parked_client_costs_less_than_16_kb),

@@ -101,6 +101,30 @@ static void a_database_that_cannot_be_written_is_not_ready(void)
 	stage_down();
 }
 
+/* Writing is tried only so often, however many ask. */
+static void what_was_found_a_moment_ago_is_believed(void)
+{
+	stage_up(NULL);
+	worker_beats(0, TARGET_UP);
+	CHECK_INT(stage_ask("GET", "/readyz", NULL, NULL).status, 200);
+	stage.service.db_conf.path = "/nonexistent/foreman.db"; /* for who opens it */
+	CHECK_INT(stage_ask("GET", "/readyz", NULL, NULL).status, 200);
+	stage_down();
+}
+
+static void who_cannot_read_is_not_ready(void)
+{
+	stage_up(NULL);
+	worker_beats(0, TARGET_UP);
+	CHECK_INT(stage_ask("GET", "/readyz", NULL, NULL).status, 200);
+	stage_reads("/nonexistent/foreman.db");
+	CHECK_INT(stage_ask("GET", "/readyz", NULL, NULL).status, 500);
+	stage_reads(stage_hollow_db(SCHEMA_VERSION));
+	CHECK_INT(stage_ask("GET", "/readyz", NULL, NULL).status, 500);
+	CHECK_INT(stage_ask("GET", "/healthz", NULL, NULL).status, 500);
+	stage_down();
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -111,6 +135,8 @@ int main(void)
 		T(a_sleeping_target_is_ready_and_named),
 		T(a_stale_heartbeat_is_not_ready),
 		T(a_database_that_cannot_be_written_is_not_ready),
+		T(what_was_found_a_moment_ago_is_believed),
+		T(who_cannot_read_is_not_ready),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "stage.h"
+#include "store/pace.h"
 #include "store/remove.h"
 
 #define JOB "{\"request\":{\"model\":\"m\",\"messages\":[{\"role\":\"user\"}]}}"
@@ -111,6 +112,29 @@ static void a_webhook_is_owed_from_the_start_if_it_is_wanted(void)
 	    "POST", "/jobs", NULL,
 	    "{\"request\":{\"model\":\"m\"},\"webhook\":{\"events\":[\"done\"]}}");
 	CHECK_STR(member(a.body, "webhook.pending"), "0");
+	stage_down();
+}
+
+static void what_cannot_be_written_is_told_and_not_done(void)
+{
+	const char *id;
+	struct said a;
+
+	stage_up(NULL);
+	id = submit(JOB);
+	stage_files_may_grow(false);
+	a = stage_ask("POST", "/jobs", NULL, JOB);
+	CHECK_INT(a.status, 500);
+	CHECK(strstr(a.body, "\"code\":\"internal\",\"retryable\":true") != NULL);
+	CHECK_INT(ask("POST", "/jobs/@/cancel", id).status, 500);
+	CHECK_INT(ask("DELETE", "/jobs/@", id).status, 500);
+	stage_files_may_grow(true);
+	a = stage_ask("GET", "/jobs", NULL, NULL);
+	CHECK(strstr(a.body, id) != NULL);
+	CHECK(strstr(a.body, "\"state\":\"queued\"") != NULL);
+	CHECK_STR(member(a.body, "next"), "null");
+	CHECK_INT(ask("POST", "/jobs/@/cancel", id).status, 200);
+	submit(JOB);
 	stage_down();
 }
 
@@ -389,11 +413,28 @@ static void jobs_are_listed_newest_first_in_pages(void)
 	stage_down();
 }
 
+static void a_page_of_jobs_has_a_usual_length(void)
+{
+	char second[ULID_SIZE] = "", want[ULID_SIZE + 2];
+
+	stage_up(NULL);
+	for (int i = 1; i <= LIMIT_LIST_DEFAULT; i++) {
+		const char *id = submit(JOB);
+
+		if (i == 2)
+			str_copy(second, sizeof(second), id);
+	}
+	CHECK_STR(member(stage_ask("GET", "/jobs", NULL, NULL).body, "next"), "null");
+	submit(JOB);
+	snprintf(want, sizeof(want), "\"%s\"", second);
+	CHECK_STR(member(stage_ask("GET", "/jobs", NULL, NULL).body, "next"), want);
+	stage_down();
+}
+
 static void bad_questions_are_refused(void)
 {
 	static const char *const bad[] = {
 		"limit=0",
-		"limit=201",
 		"limit=-1",
 		"limit=abc",
 		"limit=",
@@ -421,7 +462,10 @@ static void bad_questions_are_refused(void)
 			printf("# %s\n", bad[i]);
 	}
 	CHECK_INT(stage_ask("GET", "/jobs?limit=1", NULL, NULL).status, 200);
-	CHECK_INT(stage_ask("GET", "/jobs?limit=200", NULL, NULL).status, 200);
+	snprintf(uri, sizeof(uri), "/jobs?limit=%d", LIMIT_LIST_MAX);
+	CHECK_INT(stage_ask("GET", uri, NULL, NULL).status, 200);
+	snprintf(uri, sizeof(uri), "/jobs?limit=%d", LIMIT_LIST_MAX + 1);
+	CHECK_INT(stage_ask("GET", uri, NULL, NULL).status, 400);
 	CHECK_INT(stage_ask("GET", "/jobs?", NULL, NULL).status, 200);
 	stage_down();
 }
@@ -442,6 +486,37 @@ static void the_queue_says_who_waits_and_how_the_target_is(void)
 	CHECK(strstr(member(a.body, "waiting"), "\"count\":1") != NULL);
 	CHECK_STR(member(a.body, "jobs.queued"), "1");
 	CHECK_STR(member(a.body, "target.state"), "\"unreachable\"");
+	stage_down();
+}
+
+/* A pace is known of one model: of a second one in line nothing can be said. */
+static void the_queue_says_who_runs_how_fast_and_until_when(void)
+{
+	const struct pace pace = { .run_ms = 30000, .tokens_per_s = 12.5 };
+	struct queue_input in = { 0 };
+	struct job job;
+	struct said a;
+
+	stage_up(NULL);
+	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms(),
+	                                    .target = TARGET_UP });
+	STAGE_MUST(!db_begin(stage.worker_db, DB_SYNC_NORMAL, NULL));
+	STAGE_MUST(
+	    !pace_record(stage.worker_db, "m:latest", &pace, clock_wall_ms(), NULL));
+	STAGE_MUST(!db_commit(stage.worker_db, NULL));
+	submit(JOB);
+	submit(JOB);
+	STAGE_MUST(!queue_claim(stage.worker_db, 1, clock_wall_ms(), &job, &in, NULL));
+	STAGE_MUST(!queue_working(stage.worker_db, &job, clock_wall_ms(), NULL));
+	a = stage_ask("GET", "/queue", NULL, NULL);
+	CHECK_INT(a.status, 200);
+	CHECK(strstr(member(a.body, "running"), job.id) != NULL);
+	CHECK_STR(member(a.body, "tokens_per_s"), "12.5");
+	CHECK(strstr(member(a.body, "waiting"), "\"starts_at\":\"20") != NULL);
+	CHECK_STR(member(a.body, "estimate.jobs_per_minute"), "2");
+	CHECK(strncmp(member(a.body, "estimate.empty_at"), "\"20", 3) == 0);
+	job_done(&job);
+	free(in.body);
 	stage_down();
 }
 
@@ -490,6 +565,7 @@ int main(void)
 		T(a_job_is_accepted_with_its_place_and_its_object),
 		T(a_job_nudges_the_worker),
 		T(a_webhook_is_owed_from_the_start_if_it_is_wanted),
+		T(what_cannot_be_written_is_told_and_not_done),
 		T(too_many_jobs_are_told_to_come_again),
 		T(what_is_no_job_is_a_problem),
 		T(a_body_over_the_limit_is_413_in_the_paths_own_shape),
@@ -504,8 +580,10 @@ int main(void)
 		T(a_removed_job_is_gone_and_stays_gone),
 		T(a_removed_job_is_torn_down_where_it_runs),
 		T(jobs_are_listed_newest_first_in_pages),
+		T(a_page_of_jobs_has_a_usual_length),
 		T(bad_questions_are_refused),
 		T(the_queue_says_who_waits_and_how_the_target_is),
+		T(the_queue_says_who_runs_how_fast_and_until_when),
 		T(a_token_is_asked_of_everybody_but_the_health_check),
 		T(other_methods_are_told_which_there_are),
 	};

@@ -25,7 +25,7 @@
 
 static struct {
 	char dir[64], path[96];
-	int listener, ended;
+	int listener;
 	struct lot *lot;
 	struct buf heard;
 	int cancels; /* an eventfd */
@@ -52,24 +52,8 @@ static void set_up(void)
 		abort();
 	buf_init(&b.heard, 1 << 20);
 	b.cancels = eventfd(0, EFD_CLOEXEC);
-	b.ended = conf.ended_fd = eventfd(0, EFD_CLOEXEC);
 	if (lot_new(&conf, &b.lot))
 		abort();
-}
-
-static void tear_down(void)
-{
-	eventfd_t n = 0;
-
-	lot_close(b.lot);
-	CHECK(eventfd_read(b.ended, &n) == 0 && n == 1);
-	lot_free(b.lot);
-	fd_close(&b.listener);
-	fd_close(&b.ended);
-	fd_close(&b.cancels);
-	buf_done(&b.heard);
-	unlink(b.path);
-	rmdir(b.dir);
 }
 
 static bool readable(int fd)
@@ -77,6 +61,18 @@ static bool readable(int fd)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	return poll(&p, 1, PATIENCE_MS) == 1;
+}
+
+static void tear_down(void)
+{
+	lot_close(b.lot);
+	CHECK(readable(lot_ended_fd(b.lot)));
+	lot_free(b.lot);
+	fd_close(&b.listener);
+	fd_close(&b.cancels);
+	buf_done(&b.heard);
+	unlink(b.path);
+	rmdir(b.dir);
 }
 
 static int accept_worker(void)
@@ -261,11 +257,32 @@ static void a_closed_lot_waits_for_who_is_parked(void)
 	set_up();
 	client = park();
 	lot_close(b.lot);
-	p = (struct pollfd){ .fd = b.ended, .events = POLLIN };
+	p = (struct pollfd){ .fd = lot_ended_fd(b.lot), .events = POLLIN };
 	CHECK_INT(poll(&p, 1, 0), 0);
 	close(client);
-	CHECK(readable(b.ended));
+	CHECK(readable(lot_ended_fd(b.lot)));
 	tear_down();
+}
+
+static void who_comes_after_the_end_is_let_go(void)
+{
+	struct lot_sending sending = { .fcgi_id = 1, .status = 200 };
+	int parked, pair[2];
+
+	set_up();
+	lot_close(b.lot);
+	CHECK(readable(lot_ended_fd(b.lot)));
+	parked = park();
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		abort();
+	sending.fd = pair[0];
+	lot_send(b.lot, &sending);
+	lot_cancel(b.lot, ID);
+	tear_down();
+	CHECK(readable(parked) && read(parked, &(char){ 0 }, 1) == 0);
+	CHECK(readable(pair[1]) && read(pair[1], &(char){ 0 }, 1) == 0);
+	close(parked);
+	close(pair[1]);
 }
 
 static void *park_and_leave(void *arg)
@@ -310,6 +327,7 @@ int main(void)
 		T(draining_ends_who_is_parked_and_who_comes_later),
 		T(a_closed_lot_waits_for_who_is_parked),
 		T(many_threads_may_park_at_once),
+		T(who_comes_after_the_end_is_let_go),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -125,6 +125,46 @@ static void buckets_add_up_and_absent_ones_are_told_too(void)
 	free(text);
 }
 
+static void what_the_store_counted_is_told_under_its_name(void)
+{
+	static char finished[] = "finished", done[] = "done", canceled[] = "canceled",
+	            attempts[] = "webhook_attempts", failed[] = "failed";
+	struct gauge_counter counters[] = { { finished, done, 7 },
+		                                { finished, canceled, 2 },
+		                                { attempts, failed, 5 } };
+	struct gauge g = { .bounds = bounds, .bound_count = 4,
+		               .counters = counters,
+		               .counter_count = ARRAY_LEN(counters),
+		               .status = { .target = TARGET_UP } };
+	char *text = text_of(&g, 0);
+
+	CHECK(has(text, "foreman_jobs_finished_total{outcome=\"done\",reason=\"\"} 7"));
+	CHECK(has(text, "foreman_jobs_finished_total{outcome=\"failed\","
+	                "reason=\"canceled\"} 2"));
+	CHECK(has(text, "foreman_jobs_finished_total{outcome=\"failed\","
+	                "reason=\"timeout\"} 0"));
+	CHECK(has(text, "foreman_webhook_attempts_total{result=\"failed\"} 5"));
+	CHECK(has(text, "foreman_webhook_attempts_total{result=\"delivered\"} 0"));
+	CHECK(has(text, "foreman_target_up 1"));
+	free(text);
+}
+
+static void what_has_no_room_is_no_text_at_all(void)
+{
+	struct gauge g = { .bounds = bounds, .bound_count = 4 };
+	char *text = text_of(&g, 0);
+	size_t whole = strlen(text);
+
+	for (size_t room = 0; room <= whole; room += room < 200 ? 1 : whole / 16) {
+		struct buf b;
+
+		buf_init(&b, room);
+		CHECK_INT(metrics_text(&g, 0, &b), room < whole ? ERR_TOOBIG : ERR_OK);
+		buf_done(&b);
+	}
+	free(text);
+}
+
 static void buckets_of_a_bound_that_is_none_end_nothing(void)
 {
 	static char load[] = "load", a[] = "a:latest";
@@ -140,10 +180,11 @@ static void buckets_of_a_bound_that_is_none_end_nothing(void)
 
 static void requests_are_told_by_their_routes(void)
 {
+	const struct tally_names names = route_names();
 	struct gauge g = { 0 };
 	char *text;
 
-	CHECK_INT(tally_open(-1), ERR_OK);
+	CHECK_INT(tally_open(-1, &names), ERR_OK);
 	tally_request(0, 200, 2000);
 	tally_request(0, 200, 6000);
 	tally_request(-1, 404, 10);
@@ -231,6 +272,8 @@ int main(void)
 		T(a_models_name_is_escaped),
 		T(a_name_longer_than_any_model_is_cut_and_breaks_nothing),
 		T(buckets_add_up_and_absent_ones_are_told_too),
+		T(what_the_store_counted_is_told_under_its_name),
+		T(what_has_no_room_is_no_text_at_all),
 		T(buckets_of_a_bound_that_is_none_end_nothing),
 		T(requests_are_told_by_their_routes),
 		T(who_asks_gets_text_of_the_formats_type),

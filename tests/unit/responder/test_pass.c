@@ -6,6 +6,8 @@
 
 #include "responder/pass.h"
 
+#include "responder/route.h"
+#include "responder/tally.h"
 #include "stage.h"
 
 #define TAGS "{\"models\":[{\"name\":\"m:latest\"}]}"
@@ -14,6 +16,27 @@ static void heartbeat(enum target_state target, int64_t age_ms)
 {
 	stage_worker_says(&(struct status){ .heartbeat_ms = clock_wall_ms() - age_ms,
 	                                    .target = target });
+}
+
+static void a_name_goes_to_the_target_only_if_it_is_harmless(void)
+{
+	static const char *const good[] = { "m", "library/llama3:latest", "_m",
+		                                "hf.co/u/Repo-GGUF:Q4_K_M",
+		                                "localhost:5000/ns/m:t", "bad",
+		                                "sha256:0123abc", "m-", "m.." };
+	static const char *const bad[] = { "", ".", "..", "../x", "a/..", "a/../b",
+		                               "a/./b", "/a", "a/", "a//b", "-a", ":a",
+		                               "a b", "a%2fb", "a\n", "a?b", "a#b",
+		                               "a\\b", "a@b", "m\xc3\xa9" };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		if (!CHECK(pass_name_ok(span_of(good[i]))))
+			printf("# %s\n", good[i]);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (!CHECK(!pass_name_ok(span_of(bad[i]))))
+			printf("# %s\n", bad[i]);
+	CHECK(!pass_name_ok(SPAN_LIT("a\0b")));
+	CHECK(!pass_name_ok((struct span){ 0 }));
 }
 
 static void status_headers_and_bytes_are_the_targets(void)
@@ -178,6 +201,123 @@ static void a_stream_that_breaks_off_ends_with_an_error_line(void)
 	stage_down();
 }
 
+static void a_stream_that_breaks_off_behind_a_line_gets_one_more(void)
+{
+	struct said a;
+
+	stage_up("FOREMAN_MODEL_ADMIN=allow", NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n"
+	                  "Transfer-Encoding: chunked\r\n\r\n"
+	                  "8\r\n{\"a\":1}\n\r\n");
+	a = stage_ask("POST", "/api/pull", NULL, "{\"model\":\"m\"}");
+	CHECK_STR(a.body, "{\"a\":1}\n{\"error\":\"foreman: the target went away\"}\n");
+	stage_down();
+}
+
+static void without_descriptors_the_fault_is_ours(void)
+{
+	struct rlimit was, none;
+	struct fcgx *req;
+	struct said a;
+	int fd;
+
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 200);
+	fd = stage_call("GET", "/api/version", NULL, NULL);
+	shutdown(fd, SHUT_WR);
+	STAGE_MUST(!fcgx_accept(stage.listener, &req));
+	STAGE_MUST(!getrlimit(RLIMIT_NOFILE, &was));
+	none = (struct rlimit){ .rlim_cur = 3, .rlim_max = was.rlim_max };
+	xfer_line_rest(stage.seat.line);
+	STAGE_MUST(!setrlimit(RLIMIT_NOFILE, &none));
+	serve_request(&stage.seat, req);
+	STAGE_MUST(!setrlimit(RLIMIT_NOFILE, &was));
+	a = stage_listen(fd, NULL);
+	close(fd);
+	CHECK_INT(a.status, 500);
+	CHECK_STR(a.body, "{\"error\":\"foreman: cannot ask the target\"}");
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 200);
+	stage_down();
+}
+
+/* --- clients who leave ----------------------------------------------------- */
+
+static char long_text[100000];
+
+/* A target's answer with that type, all of it at once. */
+static void target_says_much(const char *type)
+{
+	int n = snprintf(long_text, sizeof(long_text),
+	                 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n"
+	                 "Content-Length: %d\r\n\r\n", type, 90000);
+
+	memset(long_text + n, 'x', 90000);
+	long_text[n + 40000] = long_text[n + 89999] = '\n';
+	long_text[n + 90000] = '\0';
+	stage_target_says(long_text);
+}
+
+/* It holds neither the thread nor what comes after. */
+static void who_leaves_is_not_sent_the_rest(void)
+{
+	static const char *const types[] = { "application/json", "application/x-ndjson",
+		                                 "text/event-stream", "text/plain" };
+
+	stage_up(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		target_says_much(types[i]);
+		stage_call_and_leave("GET", "/api/version", NULL, NULL);
+		CHECK(strstr(stage_target_heard(), "GET /api/version ") != NULL);
+		stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+		CHECK_STR(stage_ask("GET", "/api/version", NULL, NULL).body, "ok");
+	}
+	stage_down();
+}
+
+/* Send a request but for its last bytes, leave, and have it served. */
+static void call_and_break_off(const char *uri, const char *body, size_t missing)
+{
+	struct buf b;
+	int fd;
+
+	buf_init(&b, 1 << 16);
+	stage_request(&b, "POST", uri, NULL, body);
+	STAGE_MUST(!fd_connect_unix(stage.socket_path, false, &fd));
+	STAGE_MUST(!fd_write_all(fd, b.p, b.len - missing, 0));
+	close(fd);
+	buf_done(&b);
+	stage_serve();
+}
+
+/* The second lacks only the record which says that the body was whole. */
+static void an_upload_that_is_cut_short_gets_no_answer(void)
+{
+	const struct tally_names names = route_names();
+	struct said a;
+
+	stage_up("FOREMAN_MODEL_ADMIN=allow", NULL);
+	STAGE_MUST(!tally_open(-1, &names));
+	stage_target_says("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+	call_and_break_off("/api/blobs/sha256:0", "abcdef", 8 + 3);
+	call_and_break_off("/api/blobs/sha256:0", "abcdef", 8);
+	a = stage_ask("GET", "/metrics", NULL, NULL);
+	CHECK(strstr(a.body, "foreman_http_requests_total{method=\"POST\","
+	                     "route=\"/api/blobs/{id}\",code=\"0\"} 2\n") != NULL);
+	CHECK_INT(stage_ask("GET", "/api/version", NULL, NULL).status, 201);
+	tally_close();
+	stage_down();
+}
+
+static void a_body_that_is_cut_short_is_not_for_the_target(void)
+{
+	stage_up(NULL);
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	call_and_break_off("/api/show", "{\"model\":\"m\"}", 8);
+	CHECK_STR(stage_target_heard(), "");
+	stage_down();
+}
+
 /* --- tags and ps ---------------------------------------------------------- */
 
 static void tags_come_from_the_target_while_it_is_there(void)
@@ -208,6 +348,24 @@ static void tags_are_the_last_known_while_it_is_not(void)
 	heartbeat(TARGET_DOWN, 0);
 	a = stage_ask("GET", "/api/tags", NULL, NULL);
 	CHECK_STR(a.body, TAGS);
+	stage_down();
+}
+
+static void tags_without_target_and_database_are_an_error(void)
+{
+	struct said a;
+
+	stage_up(NULL);
+	stage_reads("/nonexistent/foreman.db");
+	a = stage_ask("GET", "/api/tags", NULL, NULL);
+	CHECK_INT(a.status, 500);
+	CHECK_STR(a.body, "{\"error\":\"the database cannot be used\"}");
+	stage_reads(stage_hollow_db(SCHEMA_VERSION));
+	CHECK_INT(stage_ask("GET", "/api/tags", NULL, NULL).status, 500);
+	/* the target alone will do */
+	stage_target_says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+	CHECK_STR(stage_ask("GET", "/api/tags", NULL, NULL).body, "{}");
+	CHECK_STR(stage_ask("GET", "/api/ps", NULL, NULL).body, "{}");
 	stage_down();
 }
 
@@ -348,6 +506,9 @@ static void allowed_administration_is_passed_on(void)
 	CHECK(strstr(stage_target_heard(), "\r\nContent-Length: 1\r\n") != NULL);
 	CHECK(strstr(stage_target_heard(), "\r\n\r\nx") != NULL);
 	CHECK_INT(stage_ask("POST", "/api/blobs/..", NULL, "x").status, 404);
+	CHECK_INT(stage_ask("HEAD", "/api/blobs/sha256:0", NULL, NULL).status, 200);
+	CHECK(strstr(stage_target_heard(), "HEAD /api/blobs/sha256:0 HTTP/1.1\r\n") ==
+	      stage_target_heard());
 	a = stage_ask("POST", "/api/copy", NULL, NULL);
 	CHECK_INT(a.status, 200);
 	CHECK(strstr(stage_target_heard(), "\r\nContent-Length: 0\r\n") != NULL);
@@ -371,6 +532,7 @@ static void an_administrator_may_send_more_than_a_body_may_have(void)
 int main(void)
 {
 	static const struct t_case cases[] = {
+		T(a_name_goes_to_the_target_only_if_it_is_harmless),
 		T(status_headers_and_bytes_are_the_targets),
 		T(a_client_shows_the_target_only_what_it_may_see),
 		T(a_head_has_the_length_and_no_body),
@@ -380,6 +542,12 @@ int main(void)
 		T(nonsense_and_a_lost_answer_are_502),
 		T(an_answer_that_breaks_off_stays_short),
 		T(a_stream_that_breaks_off_ends_with_an_error_line),
+		T(a_stream_that_breaks_off_behind_a_line_gets_one_more),
+		T(without_descriptors_the_fault_is_ours),
+		T(who_leaves_is_not_sent_the_rest),
+		T(an_upload_that_is_cut_short_gets_no_answer),
+		T(a_body_that_is_cut_short_is_not_for_the_target),
+		T(tags_without_target_and_database_are_an_error),
 		T(tags_come_from_the_target_while_it_is_there),
 		T(tags_are_the_last_known_while_it_is_not),
 		T(nothing_is_loaded_on_a_target_that_is_not_there),

@@ -9,10 +9,12 @@
 
 #include "responder/pool.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -55,7 +57,9 @@ static int be_child(const char *text)
 	signals = sig_open();
 	if (pool_child_parse(text, &c) || c.parent != getppid())
 		return 70;
-	if (getenv("DIE_EARLY"))
+	if (getenv("WANTS_A_TALLY") && lseek(c.tally_fd, 0, SEEK_END) != 5)
+		return 75;
+	if (getenv("DIE_EARLY") && access(getenv("DIE_EARLY"), F_OK) == 0)
 		return 71;
 	if (getenv("READY_WHEN_TOLD") && !said_and_told(c.listen_fd, &hello))
 		return 72;
@@ -68,12 +72,15 @@ static int be_child(const char *text)
 	while (!hello.event && poll(&p, 1, -1) > 0)
 		hello.event = sig_next(signals);
 	(void)send(c.listen_fd, &hello, sizeof(hello), 0);
+	/* the test's end is ours */
+	while (getenv("STUBBORN") && recv(c.listen_fd, &hello, sizeof(hello), 0) > 0)
+		;
 	return 0;
 }
 
 /* --- the test's side ------------------------------------------------------ */
 
-static void start(size_t responders)
+static void start_with(size_t responders, int tally_fd)
 {
 	int pair[2];
 
@@ -85,7 +92,7 @@ static void start(size_t responders)
 		struct pool_conf conf = { .program = self,
 			                      .listen_fd = pair[1],
 			                      .responders = responders,
-			                      .tally_fd = -1 };
+			                      .tally_fd = tally_fd };
 
 		close(pair[0]);
 		log_init("test", LOG_ERROR, LOG_LOGFMT);
@@ -103,6 +110,42 @@ static struct hello next(void)
 	if (poll(&p, 1, PATIENCE_MS) == 1 && recv(ours, &h, sizeof(h), 0) == sizeof(h))
 		return h;
 	return (struct hello){ .pid = -1, .event = -1 };
+}
+
+static void start(size_t responders)
+{
+	start_with(responders, -1);
+}
+
+/* What it logs can be read from the descriptor. */
+static int start_logged(size_t responders)
+{
+	int log[2], stderr_was = dup(2);
+
+	if (stderr_was < 0 || pipe2(log, O_CLOEXEC) || dup2(log[1], 2) < 0)
+		abort();
+	start(responders);
+	if (dup2(stderr_was, 2) < 0)
+		abort();
+	close(stderr_was);
+	close(log[1]);
+	return log[0];
+}
+
+/* Does the master log that, after all it has logged before? */
+static bool logs(int fd, const char *text)
+{
+	char heard[4096];
+	size_t len = 0;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	while (len + 1 < sizeof(heard) && poll(&p, 1, PATIENCE_MS) == 1 &&
+	       read(fd, heard + len, 1) == 1) {
+		heard[++len] = '\0';
+		if (strstr(heard, text))
+			return true;
+	}
+	return false;
 }
 
 /* The master's exit status, or -1 if it was killed. */
@@ -252,11 +295,113 @@ static void a_master_that_is_killed_takes_its_children_along(void)
 
 static void children_that_never_get_ready_do_not_keep_it_from_stopping(void)
 {
-	setenv("DIE_EARLY", "1", 1);
+	setenv("DIE_EARLY", "/", 1);
 	start(3);
 	unsetenv("DIE_EARLY");
 	kill(master, SIGTERM);
 	CHECK_INT(finish(), 0);
+}
+
+/* The next are `n` times the one and `m` times the other, in any order. */
+static bool next_are(int n, int event, int m, int other)
+{
+	for (int left = n + m; left; left--) {
+		struct hello h = next();
+
+		n -= h.event == event;
+		m -= h.event == other;
+	}
+	return n == 0 && m == 0;
+}
+
+static void a_reload_whose_children_die_leaves_the_old_in_place(void)
+{
+	char path[] = "/tmp/foreman-pool-XXXXXX";
+	int file = mkstemp(path), log;
+
+	REQUIRE(file >= 0);
+	unlink(path);
+	setenv("DIE_EARLY", path, 1); /* while it is there */
+	log = start_logged(2);
+	unsetenv("DIE_EARLY");
+	CHECK(next_are(2, 0, 0, SIGHUP));
+	REQUIRE(symlink("/", path) == 0);
+	kill(master, SIGHUP);
+	CHECK(logs(log, "reload failed, the old generation stays"));
+	unlink(path);
+	kill(master, SIGHUP); /* nobody was told anything by the first */
+	CHECK(next_are(2, 0, 2, SIGHUP));
+	kill(master, SIGTERM);
+	CHECK(next_are(2, SIGTERM, 0, SIGHUP));
+	CHECK_INT(finish(), 0);
+	close(file);
+	close(log);
+}
+
+/* Those that were replaced as well; and a reload is none any more. */
+static void who_will_not_leave_is_killed_when_told_again(void)
+{
+	setenv("STUBBORN", "1", 1);
+	start(2);
+	unsetenv("STUBBORN");
+	CHECK(next_are(2, 0, 0, SIGHUP));
+	kill(master, SIGHUP);
+	CHECK(next_are(2, 0, 2, SIGHUP));
+	kill(master, SIGTERM);
+	CHECK(next_are(2, SIGTERM, 0, SIGHUP));
+	CHECK_INT(waitpid(master, NULL, WNOHANG), 0);
+	kill(master, SIGHUP);
+	kill(master, SIGINT);
+	CHECK_INT(finish(), 0);
+}
+
+static void limit_descriptors(rlim_t n)
+{
+	struct rlimit limit;
+
+	if (prlimit(master, RLIMIT_NOFILE, NULL, &limit))
+		abort();
+	limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
+	if (prlimit(master, RLIMIT_NOFILE, &limit, NULL))
+		abort();
+}
+
+static void without_descriptors_it_keeps_what_it_has_and_tries_again(void)
+{
+	int log = start_logged(1);
+	struct hello a, b;
+
+	a = next();
+	REQUIRE(a.pid > 0);
+	limit_descriptors(3);
+	kill(master, SIGHUP);
+	CHECK(logs(log, "reload failed, the old generation stays"));
+	CHECK_INT(kill(a.pid, 0), 0);
+	kill(a.pid, SIGKILL);
+	CHECK(logs(log, "cannot start a child"));
+	limit_descriptors(RLIM_INFINITY);
+	b = next();
+	CHECK(b.pid > 0 && b.pid != a.pid);
+	kill(master, SIGTERM);
+	CHECK_INT(next().pid, b.pid);
+	CHECK_INT(finish(), 0);
+	close(log);
+}
+
+static void children_are_given_the_tally(void)
+{
+	FILE *tally = tmpfile();
+
+	REQUIRE(tally && fputs("tally", tally) > 0 && fflush(tally) == 0);
+	REQUIRE(fd_cloexec(fileno(tally), true) == ERR_OK);
+	setenv("WANTS_A_TALLY", "1", 1);
+	start_with(1, fileno(tally));
+	unsetenv("WANTS_A_TALLY");
+	CHECK_INT(next().event, 0);
+	kill(master, SIGTERM);
+	CHECK_INT(next().event, SIGTERM);
+	CHECK_INT(finish(), 0);
+	fclose(tally);
 }
 
 int main(int argc, char **argv)
@@ -270,6 +415,10 @@ int main(int argc, char **argv)
 		T(a_reload_asked_for_during_a_reload_follows_it),
 		T(a_master_that_is_killed_takes_its_children_along),
 		T(children_that_never_get_ready_do_not_keep_it_from_stopping),
+		T(a_reload_whose_children_die_leaves_the_old_in_place),
+		T(who_will_not_leave_is_killed_when_told_again),
+		T(without_descriptors_it_keeps_what_it_has_and_tries_again),
+		T(children_are_given_the_tally),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "--child") == 0)

@@ -189,6 +189,29 @@ static void the_bell_looks_for_a_worker_only_so_often(void)
 	tear_down();
 }
 
+/* Its greeting is all it says on the bell; with a reset it is gone as well. */
+static void the_bell_hears_nothing_but_the_end(void)
+{
+	struct loop *loop;
+	struct bell bell;
+
+	set_up();
+	listen_on();
+	REQUIRE(loop_new(&loop) == ERR_OK);
+	bell_init(&bell, loop, path);
+	bell_nudge(&bell);
+	REQUIRE(take());
+	CHECK(send(worker, "hello", 5, 0) == 5);
+	CHECK(!loop_turn(loop, 0, NULL));
+	CHECK(bell.fd >= 0);
+	fd_close(&worker); /* with the nudge unread: a reset */
+	CHECK(!loop_turn(loop, 0, NULL));
+	CHECK_INT(bell.fd, -1);
+	bell_done(&bell);
+	loop_free(loop);
+	tear_down();
+}
+
 static void a_worker_that_does_not_listen_holds_nobody(void)
 {
 	struct loop *loop;
@@ -215,6 +238,7 @@ int main(void)
 		T(nudging_a_worker_that_has_gone_says_so),
 		T(the_bell_keeps_one_connection),
 		T(the_bell_looks_for_a_worker_only_so_often),
+		T(the_bell_hears_nothing_but_the_end),
 		T(a_worker_that_does_not_listen_holds_nobody),
 	};
 

@@ -73,7 +73,7 @@ static void tear_down(void)
 {
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.shelf.count, 0);
+	CHECK_INT(b.shelf.items.count, 0);
 	shelf_done(&b.shelf);
 	loop_free(b.loop);
 	buf_done(&b.records);
@@ -260,11 +260,11 @@ static void who_takes_nothing_costs_a_fixed_part_and_no_read_transaction(void)
 	set_up();
 	order = finished(SHELF_BYTES, (struct span){ bytes, LARGE }, NULL);
 	enter(&order);
-	CHECK_INT(b.shelf.count, 1);
+	CHECK_INT(b.shelf.items.count, 1);
 	CHECK(b.shelf.piece.cap <= 2 * LIMIT_ARTIFACT_DIRECT);
 	CHECK_INT(db_checkpoint(b.db, true, &why), ERR_OK); /* nobody is in the way */
 	client_takes(100000);
-	CHECK_INT(b.shelf.count, 1);
+	CHECK_INT(b.shelf.items.count, 1);
 	CHECK_INT(db_checkpoint(b.db, true, &why), ERR_OK);
 	out();
 	CHECK_INT(b.out.len, strlen(HEAD_OUT) + LARGE);
@@ -281,12 +281,12 @@ static void who_takes_nothing_for_too_long_is_let_go(void)
 	order = finished(SHELF_BYTES, (struct span){ bytes, LARGE }, NULL);
 	enter(&order);
 	pass_ms(LIMIT_SHELF_STALL_MS - 1);
-	CHECK_INT(b.shelf.count, 1);
+	CHECK_INT(b.shelf.items.count, 1);
 	client_takes(100000); /* so the time begins again */
 	pass_ms(LIMIT_SHELF_STALL_MS - 1);
-	CHECK_INT(b.shelf.count, 1);
+	CHECK_INT(b.shelf.items.count, 1);
 	pass_ms(1);
-	CHECK_INT(b.shelf.count, 0);
+	CHECK_INT(b.shelf.items.count, 0);
 	CHECK(!b.ended);
 	tear_down();
 	free(bytes);
@@ -302,7 +302,7 @@ static void who_leaves_is_gone(void)
 	enter(&order);
 	fd_close(&b.client);
 	turn();
-	CHECK_INT(b.shelf.count, 0);
+	CHECK_INT(b.shelf.items.count, 0);
 	tear_down();
 	free(bytes);
 }
@@ -338,7 +338,7 @@ static void one_more_than_the_limit_is_503(void)
 		clients[i] = b.client;
 		b.client = -1;
 	}
-	CHECK_INT(b.shelf.count, LIMIT_SHELF_CLIENTS);
+	CHECK_INT(b.shelf.items.count, LIMIT_SHELF_CLIENTS);
 	enter(&order);
 	CHECK(strncmp(out(), "Status: 503\r\n", 13) == 0);
 	CHECK(strstr(out(), "Retry-After: ") && strstr(out(), "\"code\":\"busy\""));
@@ -388,7 +388,7 @@ static void among_events_the_end_is_one(void)
 
 	set_up();
 	order = finished(SHELF_REPLAY, SPAN_LIT("data: 1\n"), "too slow");
-	order.events = true;
+	order.coda.events = true;
 	enter(&order);
 	CHECK(strstr(out(), "data: 1\n\ndata: {\"error\":{\"message\":\"too slow\""));
 	CHECK(strstr(out(), "\"code\":\"timeout\"}}\n\n"));
@@ -413,7 +413,7 @@ static void a_stream_of_a_failed_job_ends_with_why(void)
 
 	set_up();
 	order = finished(SHELF_TAIL, SPAN_LIT("{\"a\":1}\nxx"), "too slow");
-	order.line_open = true;
+	order.coda.line_open = true;
 	take_over(order, "{\"a\":1}\nxx");
 	CHECK_STR(out(), HEAD_OUT
 	          "{\"a\":1}\nxx\n{\"error\":\"too slow\",\"reason\":\"timeout\"}\n");
@@ -459,7 +459,7 @@ static void who_has_seen_nothing_of_a_job_that_will_run_goes_back(void)
 	str_copy(order.id, sizeof(order.id), job.id);
 	take_over(order, " ");
 	CHECK_INT(b.followed, 1);
-	CHECK_INT(b.shelf.count, 0);
+	CHECK_INT(b.shelf.items.count, 0);
 	job_done(&job);
 	tear_down();
 }
@@ -506,6 +506,69 @@ static void a_database_that_cannot_be_read_is_an_internal_error(void)
 	tear_down();
 }
 
+static void an_artifact_that_cannot_be_read_ends_short(void)
+{
+	char *bytes = pattern(LARGE);
+	struct db_conf nowhere = { .path = "/nonexistent/foreman.db" };
+	struct shelf_order order;
+
+	set_up();
+	order = finished(SHELF_BYTES, (struct span){ bytes, LARGE }, NULL);
+	b.shelf.db_conf = &nowhere;
+	enter(&order);
+	CHECK_STR(out(), HEAD_OUT);
+	CHECK(b.eof && !b.ended);
+	CHECK_INT(b.shelf.items.count, 0);
+	tear_down();
+	free(bytes);
+}
+
+static void a_database_without_its_jobs_is_an_internal_error(void)
+{
+	struct shelf_order order;
+
+	set_up();
+	order = finished(SHELF_REPLAY, SPAN_LIT("{}\n"), NULL);
+	CHECK_INT(shell(b.db, "ALTER TABLE jobs RENAME TO elsewhere"), 0);
+	enter(&order);
+	CHECK(strstr(out(), "{\"error\":\"the job cannot be read\","
+	                    "\"reason\":\"internal\"}\n"));
+	CHECK(b.ended);
+	tear_down();
+}
+
+static void a_failure_without_words_is_told_by_its_reason(void)
+{
+	struct shelf_order order;
+
+	set_up();
+	order = finished(SHELF_REPLAY, SPAN_LIT("{}\n"), "x");
+	CHECK_INT(shell(b.db, "UPDATE jobs SET error = NULL"), 0);
+	enter(&order);
+	CHECK_STR(out(), HEAD_OUT "{}\n{\"error\":\"timeout\","
+	                          "\"reason\":\"timeout\"}\n");
+	tear_down();
+}
+
+static void who_never_closes_is_closed(void)
+{
+	struct shelf_order order;
+
+	set_up();
+	order = finished(SHELF_BYTES, SPAN_LIT("{}\n"), NULL);
+	enter(&order);
+	CHECK_STR(out(), HEAD_OUT "{}\n");
+	CHECK(b.ended);
+	pass_ms(LIMIT_SHUTDOWN_READ_MS - 1);
+	CHECK_INT(b.shelf.items.count, 1);
+	shelf_dismiss(&b.shelf); /* all is said: there is nothing to cut */
+	CHECK_STR(out(), HEAD_OUT "{}\n");
+	CHECK_INT(b.shelf.items.count, 1);
+	pass_ms(1);
+	CHECK_INT(b.shelf.items.count, 0);
+	tear_down();
+}
+
 static void stopping_ends_streams_and_cuts_the_rest(void)
 {
 	char *bytes = pattern(LARGE);
@@ -549,6 +612,10 @@ int main(void)
 		T(a_removed_job_is_told_as_such),
 		T(a_job_that_kept_nothing_says_so),
 		T(a_database_that_cannot_be_read_is_an_internal_error),
+		T(an_artifact_that_cannot_be_read_ends_short),
+		T(a_database_without_its_jobs_is_an_internal_error),
+		T(a_failure_without_words_is_told_by_its_reason),
+		T(who_never_closes_is_closed),
 		T(stopping_ends_streams_and_cuts_the_rest),
 	};
 

@@ -24,6 +24,8 @@ static void one_envelope_is_read_from_almost_any_type(void)
 		"application/json",
 		"application/json; charset=UTF-8",
 		"application/json; charset=\"utf-8\"",
+		"application/json; boundary=latin1",
+		"application/json;",
 		"text/plain",
 		"application/x-www-form-urlencoded",
 	};
@@ -46,6 +48,7 @@ static void ndjson_is_a_batch(void)
 static void what_would_be_misread_is_refused(void)
 {
 	CHECK(!media_ok("application/json; charset=latin1", NULL));
+	CHECK(!media_ok("application/json; charset", NULL));
 	CHECK(!media_ok("application/x-ndjson; charset=utf-16", NULL));
 	CHECK(!media_ok("multipart/form-data; boundary=x", NULL));
 	CHECK(!media_ok("application/json", "gzip"));

@@ -12,6 +12,7 @@
 #include "store/sql.h"
 #include "t.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -113,12 +114,22 @@ static inline int shell(struct db *db, const char *sql)
 
 /* SQLite's syncs come here, for the program's own functions go first. */
 static int64_t syncs;
-static void (*at_sync)(void); /* called during each, if set */
+static void (*at_sync)(void);         /* called during each, if set */
+static int sync_errno;                /* the log's fail so, if set */
+static void (*at_fsync)(void) UNUSED; /* called during each of another file */
+static int fsync_errno UNUSED;        /* other files' fail so, if set */
+static bool no_sync UNUSED;           /* they are counted and no more */
 
 int fsync(int fd)
 {
 	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
-	return (int)syscall(SYS_fsync, fd);
+	if (at_fsync)
+		at_fsync();
+	if (fsync_errno) {
+		errno = fsync_errno;
+		return -1;
+	}
+	return no_sync ? 0 : (int)syscall(SYS_fsync, fd);
 }
 
 int fdatasync(int fd)
@@ -126,7 +137,11 @@ int fdatasync(int fd)
 	__atomic_fetch_add(&syncs, 1, __ATOMIC_RELAXED);
 	if (at_sync)
 		at_sync();
-	return (int)syscall(SYS_fdatasync, fd);
+	if (sync_errno) {
+		errno = sync_errno;
+		return -1;
+	}
+	return no_sync ? 0 : (int)syscall(SYS_fdatasync, fd);
 }
 
 /* How many there were since the last time this was asked. */

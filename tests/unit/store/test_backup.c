@@ -148,6 +148,26 @@ static void rows_that_refer_to_nothing_are_found(void)
 	end(db);
 }
 
+static void an_index_that_is_not_its_tables_is_found(void)
+{
+	struct errtext why = { "" };
+	struct db *db = begin();
+	sqlite3 *shell = NULL;
+
+	put(db, 3);
+	REQUIRE(sqlite3_open(path, &shell) == SQLITE_OK);
+	CHECK_INT(sqlite3_exec(shell,
+	                       "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET"
+	                       " rootpage = (SELECT rootpage FROM sqlite_schema WHERE"
+	                       " name = 'webhooks_due') WHERE name = 'jobs_by_state'",
+	                       NULL, NULL, NULL),
+	          SQLITE_OK);
+	sqlite3_close(shell);
+	CHECK_INT(backup_check(path, &why), ERR_INVAL);
+	CHECK(why.s[0]);
+	end(db);
+}
+
 /* --- the copy -------------------------------------------------------------- */
 
 static int64_t jobs_of(const char *file)
@@ -212,6 +232,57 @@ static void where_none_can_be_made_none_is_left(void)
 
 	CHECK(backup_copy(path, "/nonexistent/copy", &why) != ERR_OK);
 	CHECK(why.s[0]);
+	end(db);
+}
+
+/* Another's file comes to stand there while the copy is made. */
+static void take_the_name(void)
+{
+	write_at(copy, 0, "mine", 4);
+}
+
+static void who_takes_the_name_meanwhile_keeps_it(void)
+{
+	struct errtext why = { "" };
+	struct db *db = begin();
+	struct stat st = { 0 };
+
+	at_fsync = take_the_name;
+	CHECK_INT(backup_copy(path, copy, &why), ERR_CONFLICT);
+	at_fsync = NULL;
+	CHECK(strstr(why.s, "File exists"));
+	CHECK_INT(stat(copy, &st), 0);
+	CHECK_INT(st.st_size, 4);
+	CHECK_INT(partials(), 0);
+	end(db);
+}
+
+static void a_copy_that_is_not_on_disk_is_none(void)
+{
+	struct errtext why = { "" };
+	struct db *db = begin();
+
+	fsync_errno = EIO;
+	CHECK_INT(backup_copy(path, copy, &why), ERR_IO);
+	fsync_errno = 0;
+	CHECK(strstr(why.s, "Input/output error"));
+	CHECK(access(copy, F_OK) != 0);
+	CHECK_INT(partials(), 0);
+	end(db);
+}
+
+static void a_copy_may_be_named_without_a_directory(void)
+{
+	struct errtext why = { "" };
+	struct db *db = begin();
+	int back = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	put(db, 3);
+	REQUIRE(back >= 0 && chdir(home) == 0);
+	CHECK_INT(backup_copy(path, "copy", &why), ERR_OK);
+	CHECK_INT(fchdir(back), 0);
+	close(back);
+	CHECK_INT(jobs_of(copy), 3);
 	end(db);
 }
 
@@ -324,10 +395,14 @@ int main(void)
 		T(what_is_missing_or_not_ours_is_refused),
 		T(damage_is_found),
 		T(rows_that_refer_to_nothing_are_found),
+		T(an_index_that_is_not_its_tables_is_found),
 		T(a_copy_has_what_was_committed_and_nothing_else),
 		T(a_copy_is_on_disk_before_it_has_its_name),
 		T(a_copy_replaces_nothing),
 		T(where_none_can_be_made_none_is_left),
+		T(who_takes_the_name_meanwhile_keeps_it),
+		T(a_copy_that_is_not_on_disk_is_none),
+		T(a_copy_may_be_named_without_a_directory),
 		T(a_copy_made_under_load_has_all_that_came_before_it),
 		T(a_copy_is_a_database_to_go_on_with),
 		T(the_figures_are_those_of_the_file),

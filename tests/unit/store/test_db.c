@@ -6,13 +6,61 @@
 #include "store/db.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
+#include "core/limits.h"
 #include "store.h"
 
 #include "store/gate.h"
+
+/* --- what the system answers ------------------------------------------------- */
+
+static int mknod_errno;
+static int64_t wait_ms; /* whoever waits for the gate does so for so long, for
+                           nothing; 0: as long as it takes */
+static int waits;
+static int statvfs_errno;
+static int64_t free_bytes = -1; /* of the file system; -1: the truth */
+
+int mknod(const char *name, mode_t mode, dev_t dev)
+{
+	if (!mknod_errno)
+		return (int)syscall(SYS_mknod, name, mode, dev);
+	errno = mknod_errno;
+	return -1;
+}
+
+int flock(int fd, int how)
+{
+	if (!wait_ms || how & (LOCK_NB | LOCK_UN))
+		return (int)syscall(SYS_flock, fd, how);
+	clock_fake(clock_wall_ms(), clock_mono_ms() + wait_ms, 0);
+	waits++;
+	errno = EINTR;
+	return -1;
+}
+
+int statvfs(const char *name, struct statvfs *out)
+{
+	(void)name;
+	if (statvfs_errno) {
+		errno = statvfs_errno;
+		return -1;
+	}
+	memset(out, 0, sizeof(*out));
+	out->f_frsize = 4096;
+	out->f_bavail = (fsblkcnt_t)(free_bytes < 0 ? INT64_C(1) << 40 : free_bytes) /
+	                out->f_frsize;
+	return 0;
+}
+
+/* --- the connection ------------------------------------------------------------
+ */
 
 static struct gate *passer_by;
 static bool gate_was_free;
@@ -57,6 +105,25 @@ static void a_durable_commit_syncs_once_and_lets_others_write_meanwhile(void)
 	db_gone(db);
 }
 
+static void a_sync_that_fails_is_told_as_such_and_leaves_it_committed(void)
+{
+	struct db *db = db_fresh();
+	struct errtext why = { "" };
+
+	/* what went wrong before is not what goes wrong now */
+	CHECK(shell(db, "ATTACH '/nowhere/at/all' AS a") == SQLITE_CANTOPEN);
+	sync_errno = EIO;
+	REQUIRE(db_begin(db, DB_SYNC_FULL, NULL) == ERR_OK);
+	CHECK_INT(sql_exec(db, "UPDATE drain SET swaps = swaps + 1", NULL), ERR_OK);
+	CHECK_INT(db_commit(db, &why), ERR_IO);
+	CHECK_STR(why.s, "sync: disk I/O error");
+	put_note(db, DB_SYNC_NORMAL);
+	sync_errno = 0;
+	put_note(db, DB_SYNC_FULL);
+	CHECK_INT(ask_int(db, "SELECT swaps FROM drain"), 3);
+	db_gone(db);
+}
+
 static void the_file_is_ours_and_the_groups_alone(void)
 {
 	static const char *const parts[] = { "", "-wal", "-shm" };
@@ -86,6 +153,86 @@ static void a_missing_directory_says_so(void)
 	CHECK(strstr(why.s, "/nonexistent/foreman.db") != NULL);
 	CHECK_INT(db_open(&nowhere, DB_READER, &db, &why), ERR_NOENT);
 	CHECK(!db);
+}
+
+static void a_path_with_no_room_for_a_name_behind_it_is_refused(void)
+{
+	static char lengthy[PATH_MAX];
+	struct db_conf far = { .path = lengthy };
+	struct errtext why = { "" };
+	struct db *db = NULL;
+
+	memset(lengthy, '0', sizeof(lengthy) - 1);
+	memcpy(lengthy, "/nonexistent", strlen("/nonexistent"));
+	for (size_t i = strlen("/nonexistent"); i < sizeof(lengthy) - 1; i += 2)
+		lengthy[i] = '/';
+	lengthy[sizeof(lengthy) - 1 - strlen(".gate")] = '\0';
+	CHECK_INT(db_open(&far, DB_WORKER, &db, &why), ERR_NOENT);
+	lengthy[sizeof(lengthy) - 1 - strlen(".gate")] = '0';
+	CHECK_INT(db_open(&far, DB_WORKER, &db, &why), ERR_INVAL);
+	CHECK(!db);
+}
+
+static void a_file_that_cannot_be_made_says_why(void)
+{
+	struct errtext why = { "" };
+	struct db *db = NULL;
+
+	home_new();
+	mknod_errno = EROFS;
+	CHECK_INT(db_open(&conf, DB_WORKER, &db, &why), ERR_DENIED);
+	mknod_errno = 0;
+	CHECK(strstr(why.s, "cannot create: Read-only file system"));
+	CHECK(!db);
+	home_remove();
+}
+
+static void who_finds_the_gate_closed_for_good_is_told(void)
+{
+	struct db *db = db_fresh(), *late = NULL;
+	struct errtext why = { "" };
+
+	REQUIRE(db_begin(db, DB_SYNC_NORMAL, NULL) == ERR_OK);
+	wait_ms = LIMIT_GATE_WAIT_MS;
+	CHECK_INT(db_open(&conf, DB_WRITER, &late, &why), ERR_BUSY);
+	CHECK(strstr(why.s, "the write gate stayed closed"));
+	CHECK(!late);
+	wait_ms = 0;
+	db_rollback(db);
+	late = db_of(DB_WORKER);
+	REQUIRE(db_begin(db, DB_SYNC_NORMAL, NULL) == ERR_OK);
+	wait_ms = LIMIT_GATE_WAIT_MS;
+	waits = 0;
+	CHECK_INT(db_begin(late, DB_SYNC_NORMAL, &why), ERR_BUSY);
+	CHECK_STR(why.s, "the write gate stayed closed for 10000 ms");
+	CHECK_INT(waits, 1);
+	wait_ms--; /* an interrupted wait is taken up again */
+	CHECK_INT(db_checkpoint(late, true, NULL), ERR_BUSY);
+	CHECK_INT(waits, 3);
+	wait_ms = 0;
+	clock_real();
+	db_rollback(db);
+	CHECK_INT(db_checkpoint(late, true, NULL), ERR_OK);
+	db_close(late);
+	db_gone(db);
+}
+
+/* For a sqlite3 shell that writes; of our own, who waits does so at the gate. */
+static void every_connection_waits_for_a_writer_without_a_gate(void)
+{
+	static const enum db_role roles[] = { DB_WRITER, DB_WORKER, DB_READER };
+	struct db *first = db_fresh();
+
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+		struct db *db = db_of(roles[i]);
+
+		CHECK_INT(ask_int(db, "PRAGMA busy_timeout"), LIMIT_SQLITE_BUSY_MS);
+		if (roles[i] == DB_WORKER)
+			CHECK_INT(db_checkpoint(db, true, NULL), ERR_OK); /* is impatient */
+		CHECK_INT(ask_int(db, "PRAGMA busy_timeout"), LIMIT_SQLITE_BUSY_MS);
+		db_close(db);
+	}
+	db_gone(first);
 }
 
 static void a_reader_finds_nothing_before_a_writer_was_there(void)
@@ -369,6 +516,38 @@ static void writable_is_said_of_a_database_with_room(void)
 	db_gone(db);
 }
 
+static void writable_is_not_said_without_room(void)
+{
+	const int64_t least = 16 << 20;
+	struct errtext why = { "" };
+	struct db *db = db_fresh();
+
+	free_bytes = least;
+	CHECK_INT(db_writable(db, &why), ERR_OK);
+	free_bytes = least - 4096;
+	CHECK_INT(db_writable(db, &why), ERR_FULL);
+	CHECK_STR(why.s, "less than 16 MB free");
+	free_bytes = -1;
+	statvfs_errno = EIO;
+	CHECK_INT(db_writable(db, &why), ERR_IO);
+	CHECK(strstr(why.s, "Input/output error"));
+	statvfs_errno = 0;
+	db_gone(db);
+}
+
+static void a_file_of_the_largest_pages_tells_its_log_as_well(void)
+{
+	struct db *db = db_fresh();
+
+	CHECK_INT(shell(db, "PRAGMA journal_mode = DELETE; PRAGMA page_size = 65536;"
+	                    "VACUUM; PRAGMA journal_mode = WAL"),
+	          SQLITE_OK);
+	CHECK_INT(ask_int(db, "PRAGMA page_size"), 65536);
+	job_put(db, "m:latest", false);
+	CHECK_INT(db_wal_bytes(db), wal_file_bytes(db) - 32); /* its header */
+	db_gone(db);
+}
+
 static void the_sqlite_version_is_told(void)
 {
 	CHECK(strncmp(db_sqlite_version(), "3.", 2) == 0);
@@ -404,8 +583,13 @@ int main(void)
 {
 	static const struct t_case cases[] = {
 		T(a_durable_commit_syncs_once_and_lets_others_write_meanwhile),
+		T(a_sync_that_fails_is_told_as_such_and_leaves_it_committed),
 		T(the_file_is_ours_and_the_groups_alone),
 		T(a_missing_directory_says_so),
+		T(a_path_with_no_room_for_a_name_behind_it_is_refused),
+		T(a_file_that_cannot_be_made_says_why),
+		T(who_finds_the_gate_closed_for_good_is_told),
+		T(every_connection_waits_for_a_writer_without_a_gate),
 		T(a_reader_finds_nothing_before_a_writer_was_there),
 		T(a_reader_cannot_write),
 		T(no_connection_checkpoints_by_itself),
@@ -419,6 +603,8 @@ int main(void)
 		T(a_full_disk_refuses_and_recovers),
 		T(a_job_that_did_not_fit_ends_when_there_is_room),
 		T(writable_is_said_of_a_database_with_room),
+		T(writable_is_not_said_without_room),
+		T(a_file_of_the_largest_pages_tells_its_log_as_well),
 		T(the_sqlite_version_is_told),
 		T(a_commit_elsewhere_is_seen_once),
 	};

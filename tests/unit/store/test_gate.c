@@ -5,17 +5,64 @@
 
 #include "store/gate.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "t.h"
 
 static char path[96];
+
+/* --- what the system answers ------------------------------------------------ */
+
+static const int *flock_answers; /* errnos, in turn; 0: from here on the truth */
+static bool no_timers;
+
+int flock(int fd, int how)
+{
+	if (flock_answers && *flock_answers) {
+		errno = *flock_answers++;
+		return -1;
+	}
+	return (int)syscall(SYS_flock, fd, how);
+}
+
+int timer_settime(timer_t timer, int flags, const struct itimerspec *when,
+                  struct itimerspec *before)
+{
+	int kernels = (int)(intptr_t)timer;
+
+	return (int)syscall(SYS_timer_settime, kernels, flags, when, before);
+}
+
+int timer_delete(timer_t timer)
+{
+	return (int)syscall(SYS_timer_delete, (int)(intptr_t)timer);
+}
+
+int timer_create(clockid_t clock, struct sigevent *ev, timer_t *out)
+{
+	int timer;
+
+	if (no_timers) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (syscall(SYS_timer_create, clock, ev, &timer) != 0)
+		return -1;
+	*out = (timer_t)(intptr_t)timer;
+	return 0;
+}
+
+/* --- the gate ---------------------------------------------------------------- */
 
 static void setup(void)
 {
@@ -82,6 +129,87 @@ static void closing_gives_it_back(void)
 	CHECK_INT(gate_take(b, 0), ERR_OK);
 	gate_close(b);
 	gate_close(NULL);
+	unlink(path);
+}
+
+static void a_file_that_cannot_be_opened_says_why(void)
+{
+	static const struct {
+		const char *path, *why;
+		enum err want;
+	} cases[] = {
+		{ "/nonexistent/gate",
+		  "cannot open '/nonexistent/gate': No such file or "
+		  "directory",
+		  ERR_NOENT },
+		{ "/dev/null/gate", "cannot open '/dev/null/gate': Not a directory",
+		  ERR_NOENT },
+		{ "/", "cannot open '/': Is a directory", ERR_IO },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct errtext why = { "" };
+		struct gate *g = NULL;
+
+		CHECK_INT(gate_open(cases[i].path, &g, &why), cases[i].want);
+		CHECK_STR(why.s, cases[i].why);
+		CHECK(!g);
+	}
+}
+
+static void a_signal_does_not_end_the_wait(void)
+{
+	static const int once[] = { EINTR, 0 };
+	static const int later[] = { EWOULDBLOCK, EINTR, EINTR, 0 };
+	struct gate *g;
+
+	setup();
+	g = opened();
+	flock_answers = once;
+	CHECK_INT(gate_wait(g), ERR_OK);
+	gate_give(g);
+	flock_answers = once;
+	CHECK_INT(gate_take(g, 60000), ERR_OK);
+	gate_give(g);
+	flock_answers = later;
+	CHECK_INT(gate_take(g, 60000), ERR_OK);
+	CHECK_INT(*flock_answers, 0);
+	gate_close(g);
+	unlink(path);
+}
+
+static void a_lock_that_fails_is_not_taken_for_a_busy_one(void)
+{
+	static const int at_once[] = { ENOLCK, 0 };
+	static const int later[] = { EWOULDBLOCK, ENOLCK, 0 };
+	struct gate *g;
+
+	setup();
+	g = opened();
+	flock_answers = at_once;
+	CHECK_INT(gate_take(g, 60000), ERR_IO);
+	flock_answers = later;
+	CHECK_INT(gate_take(g, 60000), ERR_IO);
+	flock_answers = at_once;
+	CHECK_INT(gate_wait(g), ERR_IO);
+	CHECK_INT(gate_take(g, 0), ERR_OK); /* none of them left it held */
+	gate_close(g);
+	unlink(path);
+}
+
+static void without_a_timer_nobody_waits_without_bound(void)
+{
+	static const int busy[] = { EWOULDBLOCK, 0 };
+	struct gate *g;
+
+	setup();
+	g = opened();
+	no_timers = true;
+	flock_answers = busy;
+	CHECK_INT(gate_take(g, 60000), ERR_IO);
+	no_timers = false;
+	CHECK_INT(gate_take(g, 0), ERR_OK);
+	gate_close(g);
 	unlink(path);
 }
 
@@ -229,6 +357,10 @@ int main(void)
 		T(a_free_gate_is_taken_at_once),
 		T(a_taken_gate_stays_closed_to_another_connection),
 		T(closing_gives_it_back),
+		T(a_file_that_cannot_be_opened_says_why),
+		T(a_signal_does_not_end_the_wait),
+		T(a_lock_that_fails_is_not_taken_for_a_busy_one),
+		T(without_a_timer_nobody_waits_without_bound),
 		T(the_wait_for_another_process_is_bounded),
 		T(a_killed_process_leaves_the_gate_open),
 		T(one_thread_at_a_time_is_inside),

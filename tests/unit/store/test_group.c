@@ -5,12 +5,37 @@
 
 #include "store/group.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stddef.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/limits.h"
 #include "store.h"
+
+static int patience;          /* so many waits for a turn are over at once */
+static bool interrupted;      /* ... after a signal */
+static void (*at_wait)(void); /* ... and after this, if set */
+
+int sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
+{
+	(void)clock;
+	(void)until;
+	if (__atomic_load_n(&patience, __ATOMIC_SEQ_CST) == 0)
+		return sem_wait(sem);
+	if (!interrupted) {
+		interrupted = true;
+		errno = EINTR;
+	} else {
+		__atomic_fetch_sub(&patience, 1, __ATOMIC_SEQ_CST);
+		if (at_wait)
+			at_wait();
+		errno = ETIMEDOUT;
+	}
+	return -1;
+}
 
 static struct group *group_fresh(const struct queue_limits *limits)
 {
@@ -252,6 +277,49 @@ static void a_batch_that_fails_leaves_nothing_of_anybody(void)
 	home_remove();
 }
 
+/* What the file refuses is told to who asked for it, and is undone. */
+static void a_change_that_is_refused_is_told_with_its_reason(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct db *db = db_of(DB_WRITER);
+	struct outbox_wish wish = { .id = "evt_x", .now_ms = NOW };
+	enum queue_cancel_answer answer;
+	struct errtext why = { "" };
+	struct job job;
+
+	job_make_told(&job, "m:latest", JOB_EVENTS_ALL);
+	CHECK_INT(job_store(db, &job), ERR_OK);
+	CHECK_INT(shell(db, "UPDATE webhooks SET id = 'evt_x';"
+	                    "CREATE TRIGGER a BEFORE DELETE ON jobs BEGIN"
+	                    " SELECT raise(ABORT, 'stays'); END;"
+	                    "CREATE TRIGGER b BEFORE UPDATE ON jobs BEGIN"
+	                    " SELECT raise(ABORT, 'is so'); END;"
+	                    "CREATE TRIGGER c BEFORE UPDATE ON webhooks BEGIN"
+	                    " SELECT raise(ABORT, 'sent'); END;"),
+	          SQLITE_OK);
+	CHECK_INT(group_cancel(g, job.id, NOW, &answer, &why), ERR_CONFLICT);
+	CHECK(strstr(why.s, "is so"));
+	CHECK_INT(group_remove(g, job.id, &why), ERR_CONFLICT);
+	CHECK(strstr(why.s, "stays"));
+	CHECK_INT(group_again(g, &wish, &why), ERR_CONFLICT);
+	CHECK(strstr(why.s, "sent"));
+	CHECK_INT(group_again(g, &wish, NULL), ERR_CONFLICT); /* nobody need ask */
+	CHECK_STR(ask_text(db, "SELECT state FROM jobs"), "queued");
+	job_done(&job);
+	db_close(db);
+	group_close(g);
+	home_remove();
+}
+
+static void a_group_without_a_file_is_none(void)
+{
+	struct db_conf nowhere = { .path = "/nonexistent/foreman.db" };
+	struct group *g = NULL;
+
+	CHECK_INT(group_open(&nowhere, &no_limits, &g, NULL), ERR_NOENT);
+	CHECK(!g);
+}
+
 /* --- submissions nobody waits for ------------------------------------------ */
 
 struct posted {
@@ -267,7 +335,8 @@ static int told_count;
 
 static void on_done(struct group_post *post, const struct errtext *why)
 {
-	struct posted *p = (struct posted *)((char *)post - offsetof(struct posted, post));
+	struct posted *p =
+	    (struct posted *)((char *)post - offsetof(struct posted, post));
 
 	(void)why;
 	pthread_mutex_lock(&told_lock);
@@ -312,6 +381,125 @@ static void a_post_is_told_once_when_it_is_on_disk(void)
 	CHECK_INT(p.told, 1);
 	job_done(&p.job);
 	db_close(reader);
+	home_remove();
+}
+
+struct sent {
+	struct group *g;
+	struct job job;
+	struct errtext why;
+	enum err result;
+};
+
+static void *send_one(void *arg)
+{
+	struct sent *s = arg;
+	struct submission sub = { .job = &s->job, .body = SPAN_LIT("{}") };
+
+	s->result = group_submit(s->g, &sub, &s->why);
+	return NULL;
+}
+
+/* Where a leader is within its transaction: it waits here, once. */
+static sem_t at_disk, go_on;
+static int leaders;
+
+static void stop_the_leader(void)
+{
+	if (__atomic_fetch_add(&leaders, 1, __ATOMIC_SEQ_CST) > 0)
+		return;
+	sem_post(&at_disk);
+	sem_wait(&go_on);
+}
+
+static void who_gets_no_turn_in_time_is_told_and_leaves_nothing(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct sent first = { .g = g }, late = { .g = g }, next = { .g = g };
+	struct db *reader = db_of(DB_READER);
+	char said[64];
+	pthread_t thread;
+
+	job_make(&first.job, "m:latest", false);
+	job_make(&late.job, "m:latest", false);
+	job_make(&next.job, "m:latest", false);
+	sem_init(&at_disk, 0, 0);
+	sem_init(&go_on, 0, 0);
+	leaders = 0;
+	at_sync = stop_the_leader;
+	REQUIRE(pthread_create(&thread, NULL, send_one, &first) == 0);
+	sem_wait(&at_disk);
+	interrupted = false;
+	patience = 1;
+	send_one(&late);
+	CHECK_INT(late.result, ERR_BUSY);
+	snprintf(said, sizeof(said), "no turn to write within %d ms",
+	         LIMIT_SUBMIT_WAIT_MS);
+	CHECK_STR(late.why.s, said);
+	sem_post(&go_on);
+	pthread_join(thread, NULL);
+	at_sync = NULL;
+	CHECK_INT(first.result, ERR_OK);
+	send_one(&next); /* behind the one that left, in a list that is whole */
+	CHECK_INT(next.result, ERR_OK);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 2);
+	job_done(&first.job);
+	job_done(&late.job);
+	job_done(&next.job);
+	db_close(reader);
+	group_close(g);
+	home_remove();
+}
+
+static struct group *of_posts;
+static struct posted posts_behind;
+
+static void post_behind(void)
+{
+	CHECK_INT(post(of_posts, &posts_behind), ERR_OK);
+}
+
+/* One leaves from the middle of the line, then one from its end. */
+static void those_around_who_leaves_keep_their_turns(void)
+{
+	struct group *g = group_fresh(&no_limits);
+	struct sent first = { .g = g }, late = { .g = g };
+	struct db *reader = db_of(DB_READER);
+	struct posted ahead, last;
+	pthread_t thread;
+
+	job_make(&first.job, "m:latest", false);
+	job_make(&late.job, "m:latest", false);
+	sem_init(&at_disk, 0, 0);
+	sem_init(&go_on, 0, 0);
+	leaders = 0;
+	at_sync = stop_the_leader;
+	REQUIRE(pthread_create(&thread, NULL, send_one, &first) == 0);
+	sem_wait(&at_disk);
+	CHECK_INT(post(g, &ahead), ERR_OK);
+	of_posts = g;
+	for (int i = 0; i < 2; i++) {
+		at_wait = i == 0 ? post_behind : NULL;
+		patience = 1;
+		send_one(&late);
+		CHECK_INT(late.result, ERR_BUSY);
+	}
+	CHECK_INT(post(g, &last), ERR_OK);
+	sem_post(&go_on);
+	pthread_join(thread, NULL);
+	await_told(3);
+	at_sync = NULL;
+	CHECK_INT(ahead.sub.result, ERR_OK);
+	CHECK_INT(posts_behind.sub.result, ERR_OK);
+	CHECK_INT(last.sub.result, ERR_OK);
+	CHECK_INT(ask_int(reader, "SELECT count(*) FROM jobs"), 4);
+	job_done(&first.job);
+	job_done(&late.job);
+	job_done(&ahead.job);
+	job_done(&posts_behind.job);
+	job_done(&last.job);
+	db_close(reader);
+	group_close(g);
 	home_remove();
 }
 
@@ -677,6 +865,10 @@ int main(void)
 		T(cancels_go_in_turn_with_submissions),
 		T(the_same_id_twice_is_a_conflict_of_its_own),
 		T(a_batch_that_fails_leaves_nothing_of_anybody),
+		T(who_gets_no_turn_in_time_is_told_and_leaves_nothing),
+		T(those_around_who_leaves_keep_their_turns),
+		T(a_change_that_is_refused_is_told_with_its_reason),
+		T(a_group_without_a_file_is_none),
 		T(a_post_is_told_once_when_it_is_on_disk),
 		T(only_so_many_posts_are_on_their_way),
 		T(settling_waits_for_what_was_posted),

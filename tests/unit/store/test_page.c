@@ -115,6 +115,27 @@ static void any_filter_gives_what_sql_would(void)
 	db_gone(db);
 }
 
+static void a_queue_as_deep_as_may_be_is_gathered_at_once(void)
+{
+	const struct look_filter f = { .state = JOB_QUEUED, .limit = 2, .model = "m" };
+	struct db *db = db_fresh();
+	char next[ULID_SIZE];
+	struct model_name model;
+	struct job jobs[2];
+	size_t count = 9;
+
+	REQUIRE(model_parse(span_of("m"), &model, NULL) == ERR_OK);
+	fill(db, 1, LIMIT_LIST_WAITING, "m:latest");
+	fill(db, LIMIT_LIST_WAITING + 1, LIMIT_LIST_WAITING + LIMIT_LIST_SEEK,
+	     "n:latest");
+	REQUIRE(page_read(db, &f, &model, jobs, &count, next) == ERR_OK);
+	REQUIRE(count == 2);
+	CHECK_INT(jobs[0].seq, LIMIT_LIST_WAITING);
+	job_done(&jobs[0]);
+	job_done(&jobs[1]);
+	db_gone(db);
+}
+
 #define DEEP (LIMIT_LIST_WAITING + 1)
 
 static void a_deep_queue_is_looked_through_in_steps(void)
@@ -202,6 +223,7 @@ int main(void)
 {
 	static const struct t_case cases[] = {
 		T(any_filter_gives_what_sql_would),
+		T(a_queue_as_deep_as_may_be_is_gathered_at_once),
 		T(a_deep_queue_is_looked_through_in_steps),
 		T(the_other_model_is_few_enough_to_be_gathered),
 		T(a_page_ends_where_nothing_waits_any_more),

@@ -288,6 +288,29 @@ static void a_key_covers_its_whole_batch(void)
 	db_gone(db);
 }
 
+/* The job may be another's, who is not through with its sync or had it fail. */
+static void a_key_that_came_before_is_answered_with_its_job_on_disk(void)
+{
+	struct queue_key key = { .text = "k", .fingerprint = "f" };
+	struct db *db = db_fresh();
+	struct batch b;
+	char id[ULID_SIZE];
+
+	CHECK_INT(submit_keyed(db, &key, &no_limits, id), ERR_OK);
+	batch_make(&b, &key);
+	syncs_taken();
+	CHECK_INT(submit_keyed(db, &key, &no_limits, id), ERR_STALE);
+	CHECK_INT(syncs_taken(), 1);
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_STALE);
+	CHECK_INT(syncs_taken(), 1);
+	sync_errno = EIO;
+	CHECK_INT(batch_store(db, &b, &no_limits), ERR_IO);
+	sync_errno = 0;
+	CHECK_INT(ask_int(db, "SELECT count(*) FROM jobs"), 1);
+	batch_forget(&b);
+	db_gone(db);
+}
+
 /* --- webhooks and limits ----------------------------------------------------- */
 
 static void a_full_queue_tells_how_fast_it_empties(void)
@@ -759,6 +782,36 @@ static void an_end_is_on_disk_and_a_step_is_not(void)
 	          ERR_OK);
 	CHECK(syncs_taken() > 0);
 	job_done(&job);
+	db_gone(db);
+}
+
+/* What could not be synced did happen: made again, it would be somebody else's
+ * move. The steps before the end never stand on a sync. */
+static void an_end_whose_sync_fails_is_made_and_known_to_be(void)
+{
+	const struct queue_result none = { .prompt_tokens = -1,
+		                               .completion_tokens = -1 };
+	struct db *db = db_fresh();
+	struct job job;
+
+	sync_errno = EIO;
+	job_put(db, "m:latest", false);
+	job_put(db, "m:latest", false);
+	CHECK_INT(job_claim(db, 1, &job), ERR_OK);
+	CHECK_INT(queue_working(db, &job, NOW, NULL), ERR_OK);
+	CHECK_INT(queue_done(db, &job, &none, NOW, NULL), ERR_IO);
+	CHECK_INT(job.state, JOB_DONE);
+	CHECK_INT(job.attempts, 1);
+	job_done(&job);
+	CHECK_INT(job_claim(db, 2, &job), ERR_OK);
+	CHECK_INT(queue_failed(db, &job, REASON_CANCELED, "so", false, NULL, NOW, NULL),
+	          ERR_IO);
+	CHECK_INT(job.state, JOB_FAILED);
+	CHECK_STR(job.error, "so");
+	job_done(&job);
+	sync_errno = 0;
+	CHECK_STR(ask_text(db, "SELECT group_concat(state) FROM jobs"), "done,failed");
+	CHECK_INT(wrong_figures(db), 0);
 	db_gone(db);
 }
 
@@ -1270,6 +1323,7 @@ int main(void)
 		T(a_disk_that_fills_within_a_batch_keeps_all_of_it_out),
 		T(a_batch_goes_in_if_there_is_room_for_all_of_it),
 		T(a_key_covers_its_whole_batch),
+		T(a_key_that_came_before_is_answered_with_its_job_on_disk),
 		T(a_full_queue_tells_how_fast_it_empties),
 		T(a_told_submission_owes_its_webhook),
 		T(each_class_has_its_limit_and_its_place),
@@ -1288,6 +1342,7 @@ int main(void)
 		T(a_deleted_job_is_stale),
 		T(an_error_is_cut_between_characters),
 		T(an_end_is_on_disk_and_a_step_is_not),
+		T(an_end_whose_sync_fails_is_made_and_known_to_be),
 		T(every_move_asked_for_is_owed_with_its_body_frozen),
 		T(artifacts_ride_in_webhooks_as_mode_and_size_allow),
 		T(a_held_job_waits_but_is_no_head),

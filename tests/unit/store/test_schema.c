@@ -150,11 +150,12 @@ static void fifo_swaps_count_changes_of_key_between_arrivals(void)
 {
 	struct db *db = db_fresh();
 
-	job_put(db, "a:latest", false); /* 1: nothing was there */
+	job_put(db, "a:latest", false); /* nothing was there to be swapped out */
+	CHECK_INT(ask_int(db, "SELECT fifo_swaps FROM drain"), 0);
 	job_put(db, "a:latest", true);
-	job_put(db, "b:latest", false); /* 2 */
-	job_put(db, "a:latest", false); /* 3 */
-	CHECK_INT(ask_int(db, "SELECT fifo_swaps FROM drain"), 3);
+	job_put(db, "b:latest", false); /* 1 */
+	job_put(db, "a:latest", false); /* 2 */
+	CHECK_INT(ask_int(db, "SELECT fifo_swaps FROM drain"), 2);
 	CHECK_INT(ask_int(db, "SELECT swaps FROM drain"), 0);
 	db_gone(db);
 }

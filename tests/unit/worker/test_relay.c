@@ -9,7 +9,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -20,6 +24,8 @@
 
 #define ID_A "01ARZ3NDEKTSV4RRFFQ69G5FAA"
 #define ID_B "01ARZ3NDEKTSV4RRFFQ69G5FAB"
+/* In one slot of the table with A: */
+#define ID_LIKE_A "01ARZ3NDEKTSV4RRFFQ69G518Y"
 
 struct heard {
 	int nudges, attached, gone, cancels;
@@ -495,6 +501,319 @@ static void whoever_breaks_the_protocol_is_put_out(void)
 	finish();
 }
 
+static void one_who_hangs_up_unheard_is_noticed_when_told_something(void)
+{
+	struct peer p;
+	struct reply *r;
+
+	begin();
+	peer_new(&p);
+	say_id(&p, FRAME_ATTACH, ID_A, FRAME_OWNER);
+	UNTIL(heard.attached == 1);
+	peer_close(&p);
+	r = running(ID_A); /* before the loop has turned */
+	CHECK(reply_head(r, 200, 0, 0, SPAN_LIT(""), false) == ERR_OK);
+	CHECK_INT(heard.gone, 1);
+	CHECK(!relay_has_owner(relay, ID_A));
+	CHECK(reply_add(r, "on", 2) == ERR_OK);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	CHECK_INT(heard.gone, 1); /* told once */
+	over(r);
+	finish();
+}
+
+static void whoever_leaves_takes_nobody_along(void)
+{
+	struct peer p[3];
+
+	begin();
+	for (int i = 0; i < 3; i++) {
+		peer_new(&p[i]);
+		say_id(&p[i], FRAME_ATTACH, i == 1 ? ID_LIKE_A : ID_A, FRAME_OWNER);
+		UNTIL(heard.attached == i + 1);
+	}
+	peer_close(&p[1]); /* it stood between two, here and in the table */
+	UNTIL(heard.gone == 1);
+	CHECK_STR(heard.id, ID_LIKE_A);
+	CHECK(relay_has_owner(relay, ID_A));
+	peer_close(&p[0]);
+	UNTIL(heard.gone == 2);
+	CHECK(relay_has_owner(relay, ID_A));
+	peer_close(&p[2]);
+	UNTIL(heard.gone == 3);
+	CHECK(!relay_has_owner(relay, ID_A));
+	finish();
+}
+
+static void jobs_in_one_slot_of_the_table_are_told_apart(void)
+{
+	struct peer a, like_a;
+	struct reply *r;
+
+	begin();
+	peer_new(&a);
+	say_id(&a, FRAME_ATTACH, ID_A, FRAME_OWNER);
+	UNTIL(heard.attached == 1);
+	CHECK(!relay_has_owner(relay, ID_LIKE_A));
+	peer_new(&like_a);
+	say_id(&like_a, FRAME_ATTACH, ID_LIKE_A, FRAME_OWNER);
+	UNTIL(heard.attached == 2);
+	r = running(ID_A);
+	CHECK(reply_head(r, 200, 0, 0, SPAN_LIT(""), false) == ERR_OK);
+	relay_refuse(relay, ID_LIKE_A, 410, "the job has ended");
+	expect(&a, FRAME_HELLO);
+	expect(&a, FRAME_HEAD);
+	expect(&like_a, FRAME_HELLO);
+	expect(&like_a, FRAME_END);
+	over(r);
+	peer_close(&a);
+	peer_close(&like_a);
+	finish();
+}
+
+static void count_id(void *arg, const char *id)
+{
+	CHECK_STR(id, ID_B);
+	++*(int *)arg;
+}
+
+/* A reader still has an earlier run's answer to take: the next run's is not
+ * put behind it, and nothing that is said to those who wait is said to it. */
+static void who_reads_an_earlier_run_is_left_with_it(void)
+{
+	struct peer reader, waiter;
+	struct reply *first, *second;
+	int waiting = 0;
+
+	begin();
+	peer_new(&reader);
+	say_id(&reader, FRAME_ATTACH, ID_A, FRAME_READER);
+	peer_new(&waiter);
+	say_id(&waiter, FRAME_ATTACH, ID_B, FRAME_READER);
+	UNTIL(heard.attached == 2);
+	first = running(ID_A);
+	CHECK(reply_head(first, 200, 0, 0, SPAN_LIT(""), false) == ERR_OK);
+	relay_unbind(relay, ID_A); /* it has seen the head */
+	reply_withdraw(first);
+	second = running(ID_A);
+	CHECK(reply_head(second, 200, 0, 0, SPAN_LIT(""), false) == ERR_OK);
+	CHECK(reply_add(second, "other", 5) == ERR_OK);
+	relay_refuse(relay, ID_A, 410, "the job has ended");
+	relay_each_waiting(relay, count_id, &waiting);
+	CHECK_INT(waiting, 1);
+	over(first);
+	over(second);
+	expect(&reader, FRAME_HELLO);
+	expect(&reader, FRAME_HEAD);
+	CHECK_INT(expect(&reader, FRAME_END).end, FRAME_END_CLEAN);
+	peer_close(&reader);
+	peer_close(&waiter);
+	finish();
+}
+
+static void catching_up_leaves_alone_who_is_attached(void)
+{
+	struct peer p;
+
+	begin();
+	peer_new(&p);
+	say_id(&p, FRAME_ATTACH, ID_A, FRAME_OWNER);
+	UNTIL(heard.attached == 1);
+	say(&p, &(struct frame){ .type = FRAME_NUDGE });
+	CHECK(relay_catch_up(relay));
+	CHECK_INT(heard.nudges, 0); /* that can wait for its turn */
+	UNTIL(heard.nudges == 1);
+	peer_close(&p);
+	finish();
+}
+
+/* So many frames of one kind, as one piece of bytes. */
+static void say_often(struct peer *p, const struct frame *f, int times)
+{
+	struct buf out;
+
+	buf_init(&out, 1 << 20);
+	for (int i = 0; i < times; i++)
+		CHECK(frame_encode(f, &out) == ERR_OK);
+	CHECK(fd_write_all(p->fd, out.p, out.len, 1000) == ERR_OK);
+	buf_done(&out);
+}
+
+static void a_peer_that_talks_without_end_gets_its_share_of_a_turn(void)
+{
+	static const struct frame nudge = { .type = FRAME_NUDGE };
+	const int times = 100 * 1024 / FRAME_HEADER; /* READ_MAX is 64 KiB */
+	struct peer p;
+	int first;
+
+	begin();
+	peer_new(&p);
+	expect(&p, FRAME_HELLO);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	say_often(&p, &nudge, times);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	first = heard.nudges;
+	CHECK(first > 0 && first < times);
+	UNTIL(heard.nudges == times);
+	peer_close(&p);
+	finish();
+}
+
+/* The reads are 4 KiB long: what fills one may be followed by nothing, or by
+ * what a peer says that was put out in the middle of it. */
+static void bytes_that_fill_a_read_are_all_there_is(void)
+{
+	static const struct frame nudge = { .type = FRAME_NUDGE };
+	static char bytes[4096];
+	struct peer p;
+	struct buf out;
+
+	begin();
+	peer_new(&p);
+	expect(&p, FRAME_HELLO);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	buf_init(&out, sizeof(bytes) + 100);
+	while (out.len < sizeof(bytes))
+		CHECK(frame_encode(&nudge, &out) == ERR_OK);
+	CHECK(fd_write_all(p.fd, out.p, sizeof(bytes), 1000) == ERR_OK);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	CHECK_INT(heard.nudges, sizeof(bytes) / FRAME_HEADER);
+	buf_done(&out);
+	memset(bytes, 0xff, sizeof(bytes));
+	CHECK(fd_write_all(p.fd, bytes, sizeof(bytes), 1000) == ERR_OK);
+	CHECK(fd_write_all(p.fd, bytes, sizeof(bytes), 1000) == ERR_OK);
+	UNTIL((peer_read(&p), p.closed));
+	peer_close(&p);
+	finish();
+}
+
+/* --- who is let in ------------------------------------------------------------ */
+
+static void a_full_relay_refuses_one_more_and_nobody_before(void)
+{
+	static struct peer p[LIMIT_RELAY_CLIENTS + 1];
+	struct rlimit limit;
+	int open = 0;
+
+	REQUIRE(fd_raise_limit(NULL) == ERR_OK);
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	if (limit.rlim_cur < 2 * LIMIT_RELAY_CLIENTS + 100) {
+		printf("# skipped: no more than %lu descriptors\n",
+		       (unsigned long)limit.rlim_cur);
+		return;
+	}
+	begin();
+	for (int i = 0; i <= LIMIT_RELAY_CLIENTS; i++) {
+		peer_new(&p[i]);
+		if (i % 16 == 15) /* as many as may wait to be accepted */
+			CHECK(relay_catch_up(relay));
+	}
+	CHECK(relay_catch_up(relay));
+	UNTIL((peer_read(&p[LIMIT_RELAY_CLIENTS]), p[LIMIT_RELAY_CLIENTS].closed));
+	for (int i = 0; i < LIMIT_RELAY_CLIENTS; i++) {
+		peer_read(&p[i]);
+		open += !p[i].closed && p[i].in.len > 0; /* greeted */
+	}
+	CHECK_INT(open, LIMIT_RELAY_CLIENTS);
+	peer_close(&p[0]); /* its place is another's */
+	for (int i = 0; i < 3; i++)
+		CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	peer_close(&p[LIMIT_RELAY_CLIENTS]);
+	peer_new(&p[LIMIT_RELAY_CLIENTS]);
+	expect(&p[LIMIT_RELAY_CLIENTS], FRAME_HELLO);
+	for (int i = 1; i <= LIMIT_RELAY_CLIENTS; i++)
+		peer_close(&p[i]);
+	finish();
+}
+
+/* Turns of the loop while no time passes. */
+static void turns_at(int64_t ms)
+{
+	clock_fake(ms, ms, ms);
+	for (int i = 0; i < 5; i++)
+		CHECK(loop_turn(loop, 1, NULL) == ERR_OK);
+}
+
+static void without_descriptors_it_pauses_and_then_goes_on(void)
+{
+	struct rlimit before, none = { 0, 0 };
+	int64_t now_ms = clock_mono_ms();
+	struct peer p;
+
+	begin();
+	peer_open(&p);
+	clock_fake(now_ms, now_ms, now_ms);
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+	none.rlim_max = before.rlim_max;
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	CHECK(!relay_catch_up(relay)); /* somebody is there whom it does not know */
+	CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+	CHECK(relay_catch_up(relay));
+	expect(&p, FRAME_HELLO);
+	peer_close(&p);
+	peer_open(&p);
+	turns_at(now_ms + LIMIT_ACCEPT_PAUSE_MS - 1);
+	peer_read(&p);
+	CHECK_INT(p.in.len, 0);
+	turns_at(now_ms + LIMIT_ACCEPT_PAUSE_MS); /* the pause ends by itself */
+	clock_real();
+	expect(&p, FRAME_HELLO);
+	peer_close(&p);
+	finish();
+}
+
+/* The other user's end: leaves with 0 when it is greeted. Not by _exit, where a
+ * coverage build writes what this user may not. */
+static void be_another_user(int told)
+{
+	int fd = -1, status = 2;
+	char byte;
+
+	if (setuid(65534) == 0 && fd_connect_unix(path, false, &fd) == ERR_OK &&
+	    write(told, "c", 1) == 1)
+		status = recv(fd, &byte, 1, 0) == 1 ? 0 : 1;
+	syscall(SYS_exit_group, status);
+}
+
+/* Another user connects, and before it is accepted the socket becomes this (0:
+ * it is no more). Is it greeted? */
+static bool stranger_greeted(mode_t mode)
+{
+	int ends[2] = { -1, -1 }, status = -1;
+	pid_t child;
+	char byte;
+
+	begin();
+	CHECK(chmod(dir, 0755) == 0 && chmod(path, 0666) == 0);
+	CHECK(pipe(ends) == 0);
+	child = fork();
+	if (child == 0)
+		be_another_user(ends[1]);
+	close(ends[1]);
+	CHECK(read(ends[0], &byte, 1) == 1);
+	close(ends[0]);
+	CHECK(mode ? chmod(path, mode) == 0 : unlink(path) == 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(loop_turn(loop, 10, NULL) == ERR_OK);
+	finish();
+	CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status));
+	CHECK(WEXITSTATUS(status) < 2);
+	return WEXITSTATUS(status) == 0;
+}
+
+static void a_stranger_is_let_in_only_where_the_sockets_mode_says_something(void)
+{
+	if (geteuid() != 0) {
+		printf("# skipped: only root can be another user\n");
+		return;
+	}
+	CHECK(stranger_greeted(0660));  /* it is of the group */
+	CHECK(!stranger_greeted(0666)); /* it may be anybody */
+	CHECK(!stranger_greeted(0661));
+	CHECK(!stranger_greeted(0));
+}
+
 static void half_a_frame_waits_for_its_other_half(void)
 {
 	struct peer p;
@@ -533,6 +852,16 @@ int main(void)
 		T(a_cancel_needs_no_attachment),
 		T(whoever_breaks_the_protocol_is_put_out),
 		T(half_a_frame_waits_for_its_other_half),
+		T(one_who_hangs_up_unheard_is_noticed_when_told_something),
+		T(whoever_leaves_takes_nobody_along),
+		T(jobs_in_one_slot_of_the_table_are_told_apart),
+		T(who_reads_an_earlier_run_is_left_with_it),
+		T(catching_up_leaves_alone_who_is_attached),
+		T(a_peer_that_talks_without_end_gets_its_share_of_a_turn),
+		T(bytes_that_fill_a_read_are_all_there_is),
+		T(a_full_relay_refuses_one_more_and_nobody_before),
+		T(without_descriptors_it_pauses_and_then_goes_on),
+		T(a_stranger_is_let_in_only_where_the_sockets_mode_says_something),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

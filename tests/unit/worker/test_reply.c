@@ -321,6 +321,51 @@ static void a_finished_reply_nobody_reads_is_freed(void)
 	finish();
 }
 
+static void one_that_its_run_holds_outlives_the_sweep_of_another(void)
+{
+	struct reply *held, *free_one;
+
+	begin(1 << 20);
+	held = open_reply("A", 100, false);
+	free_one = open_reply("B", 100, false);
+	reply_end(held, FRAME_END_CLEAN, 200, NULL);
+	close_reply(free_one);
+	pass(0);
+	CHECK(!reply_find(set, "B"));
+	CHECK(reply_find(set, "A") == held);
+	reply_release(held);
+	pass(0);
+	CHECK(!reply_find(set, "A"));
+	finish();
+}
+
+static void one_of_many_that_leaves_takes_nobody_along(void)
+{
+	struct taker t[3];
+	struct reply *r;
+
+	begin(1 << 20);
+	r = open_reply("A", 100, false);
+	for (int i = 0; i < 3; i++) {
+		taker_init(&t[i]);
+		reply_attach(r, &t[i].reader);
+	}
+	reply_detach(&t[1].reader); /* it stood between two */
+	CHECK(!reply_ready(&t[1].reader));
+	add(r, "so");
+	CHECK_INT(t[0].body.len, 2);
+	CHECK_INT(t[1].body.len, 0);
+	CHECK_INT(t[2].body.len, 2);
+	reply_detach(&t[0].reader);
+	add(r, "on");
+	CHECK_INT(t[2].body.len, 4);
+	close_reply(r);
+	CHECK_INT(t[2].ends, 1);
+	for (int i = 0; i < 3; i++)
+		taker_done(&t[i]);
+	finish();
+}
+
 static void a_reader_that_takes_nothing_is_dropped_after_a_while(void)
 {
 	struct taker t;
@@ -413,6 +458,8 @@ int main(void)
 		T(a_reply_takes_as_much_as_its_bound_and_no_more),
 		T(a_slow_reader_holds_up_neither_the_run_nor_the_others),
 		T(a_finished_reply_nobody_reads_is_freed),
+		T(one_that_its_run_holds_outlives_the_sweep_of_another),
+		T(one_of_many_that_leaves_takes_nobody_along),
 		T(a_reader_that_takes_nothing_is_dropped_after_a_while),
 		T(the_oldest_finished_replies_go_when_they_hold_too_much),
 		T(a_reader_of_a_run_that_never_answered_is_told_why),

@@ -71,6 +71,44 @@ static void a_refusal_is_the_end_of_it(void)
 	slot_end(&s);
 }
 
+static void a_connection_that_dies_is_the_end_of_it_as_well(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, "FOREMAN_EMBED_MODEL=e"));
+	s.w.answer = "";
+	target_set_loaded(s.target, "m:latest");
+	target_set_embed_ready(s.target, true);
+	unload_want(s.unload, "m");
+	world_catch_log(LOG_WARN);
+	CHECK(unload_step(s.unload));
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(world_caught("cannot unload a model"), 1);
+	CHECK_STR(target_loaded(s.target), NULL);
+	CHECK(target_embed_ready(s.target)); /* the other slot is another matter */
+	CHECK(!unload_step(s.unload));
+	slot_end(&s);
+}
+
+static void what_is_wanted_while_one_is_under_way_is_not(void)
+{
+	struct slot s;
+
+	REQUIRE(slot_begin(&s, "FOREMAN_OLLAMA_TOKEN=key-of-the-target"));
+	unload_want(s.unload, "m");
+	CHECK(unload_step(s.unload));
+	WORLD_UNTIL(&s.w, s.w.posts == 1);
+	CHECK(strstr(s.w.last_head, "\r\nAuthorization: Bearer key-of-the-target\r\n"));
+	unload_want(s.unload, "n");
+	world_catch_log(LOG_WARN);
+	world_answer(&s.w, UNLOADED);
+	WORLD_UNTIL(&s.w, s.over == 1);
+	CHECK_INT(world_caught("msg=\"wedged model unloaded\" model=m"), 1);
+	CHECK(!unload_step(s.unload));
+	CHECK_INT(s.w.posts, 1);
+	slot_end(&s);
+}
+
 static void one_under_way_is_torn_down_with_the_rest(void)
 {
 	struct slot s;
@@ -90,6 +128,8 @@ int main(void)
 		T(a_model_is_unloaded_once_and_the_slot_is_unknown),
 		T(an_unloaded_embedder_is_not_resident),
 		T(a_refusal_is_the_end_of_it),
+		T(a_connection_that_dies_is_the_end_of_it_as_well),
+		T(what_is_wanted_while_one_is_under_way_is_not),
 		T(one_under_way_is_torn_down_with_the_rest),
 	};
 

@@ -81,6 +81,79 @@ static void a_line_that_is_no_object_is_nonsense(void)
 	CHECK(!scanned("/api/chat", NDJSON, "\n  \n{\"done\":true}\n", 0).nonsense);
 }
 
+static void an_error_of_any_shape_is_told(void)
+{
+	static const struct {
+		const char *line, *text;
+	} shapes[] = {
+		{ "{\"error\":{\"message\":\"so\",\"code\":7}}", "so" },
+		{ "{\"error\":{\"message\":7}}", "{\"message\":7}" },
+		{ "{\"error\":{\"code\":7}}", "{\"code\":7}" },
+		{ "{\"error\":[1]}", "[1]" },
+		{ "{\"error\":7}", "7" },
+		{ "{\"error\":true}", "true" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+		struct scan s = scanned("/api/chat", NDJSON, shapes[i].line, 0);
+
+		CHECK(s.error && !s.nonsense);
+		CHECK_STR(s.text, shapes[i].text);
+	}
+	CHECK(!scanned("/api/chat", NDJSON, "{\"error\":null}", 0).error);
+}
+
+static void an_end_once_told_stays_told(void)
+{
+	CHECK(scanned("/api/chat", NDJSON, "{\"done\":true}\n{\"done\":false}\n", 0)
+	          .done);
+}
+
+static void figures_that_are_none_are_not_known(void)
+{
+	struct scan s = scanned("/api/chat", JSON,
+	                        "{\"done\":true,\"prompt_eval_count\":\"7\","
+	                        "\"eval_count\":2147483648,\"load_duration\":1.5,"
+	                        "\"eval_duration\":9223372036854775808}",
+	                        0);
+
+	CHECK_INT(s.prompt_tokens, -1);
+	CHECK_INT(s.completion_tokens, -1);
+	CHECK_INT(s.load_ns, -1);
+	CHECK_INT(s.eval_ns, -1);
+	s = scanned("/api/chat", JSON,
+	            "{\"prompt_eval_count\":-1,\"eval_count\":2147483647,"
+	            "\"load_duration\":\"1\",\"eval_duration\":9223372036854775807}",
+	            0);
+	CHECK_INT(s.prompt_tokens, -1);
+	CHECK_INT(s.completion_tokens, INT32_MAX);
+	CHECK_INT(s.load_ns, -1);
+	CHECK_INT(s.eval_ns, INT64_MAX);
+	s = scanned("/v1/chat/completions", JSON, "{\"usage\":[1,2]}", 0);
+	CHECK_INT(s.prompt_tokens, -1);
+	s = scanned("/v1/chat/completions", JSON,
+	            "{\"usage\":{\"total_tokens\":9,\"prompt_tokens\":4}}", 0);
+	CHECK_INT(s.prompt_tokens, 4);
+	CHECK_INT(s.completion_tokens, -1);
+}
+
+static void odd_lines_between_events_mean_nothing(void)
+{
+	struct scan s = scanned("/v1/chat/completions", "text/event-stream",
+	                        ": a comment\n"
+	                        "a line without a colon\n"
+	                        "event: [DONE]\n"
+	                        "data:\n"
+	                        "data\n\n",
+	                        0);
+
+	CHECK(!s.done && !s.nonsense && !s.error);
+	CHECK(scanned("/v1/chat/completions", "text/event-stream", "data: [\n\n", 0)
+	          .nonsense);
+	CHECK(scanned("/v1/chat/completions", "text/event-stream", "data:[DONE]", 0)
+	          .done);
+}
+
 static void a_whole_answer_needs_done_true_where_it_has_one(void)
 {
 	struct scan s =
@@ -135,9 +208,11 @@ static void responses_end_with_their_completed_event(void)
 	CHECK(!scanned("/v1/responses", SSE, cut, 0).done);
 	CHECK(!scanned("/v1/responses", SSE, "event: response.completed\n\n", 0).done);
 	CHECK(scanned("/v1/responses", SSE,
-	              "data: {\"type\":\"response.incomplete\"}\n\n", 0).done);
-	CHECK(scanned("/v1/responses", SSE,
-	              "data: {\"type\":\"response.failed\"}\n\n", 0).error);
+	              "data: {\"type\":\"response.incomplete\"}\n\n", 0)
+	          .done);
+	CHECK(
+	    scanned("/v1/responses", SSE, "data: {\"type\":\"response.failed\"}\n\n", 0)
+	        .error);
 }
 
 static void messages_end_with_message_stop(void)
@@ -167,7 +242,8 @@ static void completions_end_with_done(void)
 {
 	struct scan s = scanned("/v1/completions", SSE,
 	                        "data: {\"choices\":[{\"text\":\"x\"}]}\n\n"
-	                        "data: [DONE]\n\n", 3);
+	                        "data: [DONE]\n\n",
+	                        3);
 
 	CHECK(s.wants_done && s.done && !s.nonsense);
 }
@@ -181,7 +257,8 @@ static void a_whole_v1_answer_is_done_when_it_is_whole(void)
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		struct scan s = scanned(paths[i], "application/json",
 		                        "{\"type\":\"message\",\"error\":null,\"usage\":"
-		                        "{\"input_tokens\":5,\"output_tokens\":6}}\n", 0);
+		                        "{\"input_tokens\":5,\"output_tokens\":6}}\n",
+		                        0);
 
 		CHECK(!s.wants_done && !s.error && !s.nonsense);
 		CHECK_INT(s.prompt_tokens, 5);
@@ -305,8 +382,8 @@ static void a_load_that_cannot_be_told_from_the_run_tells_nothing(void)
 
 static void a_model_with_a_place_of_its_own_is_never_loaded(void)
 {
-	struct pace p = paced("/api/embed", JSON, "{\"embeddings\":[]}", false, true,
-	                      false);
+	struct pace p =
+	    paced("/api/embed", JSON, "{\"embeddings\":[]}", false, true, false);
 
 	CHECK_INT(p.load_ms, 0);
 	CHECK_INT(p.run_ms, 5000);
@@ -316,13 +393,15 @@ static void a_duration_that_makes_no_sense_is_not_told(void)
 {
 	struct scan s = scanned("/api/chat", NDJSON,
 	                        "{\"done\":true,\"load_duration\":-5,"
-	                        "\"eval_duration\":9223372036854775808}\n", 0);
+	                        "\"eval_duration\":9223372036854775808}\n",
+	                        0);
 
 	CHECK_INT(s.load_ns, -1);
 	CHECK_INT(s.eval_ns, -1);
 	s = scanned("/api/chat", NDJSON,
 	            "{\"done\":true,\"load_duration\":\"1\","
-	            "\"eval_duration\":1.5}\n", 0);
+	            "\"eval_duration\":1.5}\n",
+	            0);
 	CHECK_INT(s.load_ns, -1);
 	CHECK_INT(s.eval_ns, -1);
 }
@@ -340,6 +419,8 @@ static void an_error_text_is_taken_out_of_its_wrapping(void)
 	CHECK_STR(out, "no");
 	verdict_error_text(SPAN_LIT("Bad\tGateway"), 502, out, sizeof(out));
 	CHECK_STR(out, "Bad\\x09Gateway");
+	verdict_error_text(SPAN_LIT("{\"detail\":\"no\"}"), 502, out, sizeof(out));
+	CHECK_STR(out, "{\"detail\":\"no\"}");
 	verdict_error_text(SPAN_LIT(""), 500, out, sizeof(out));
 	CHECK_STR(out, "status 500 without a word");
 }
@@ -400,13 +481,44 @@ static void only_done_true_is_a_success(void)
 	CHECK_INT(judged(&f).end, FRAME_END_CLEAN); /* as the target ended it */
 }
 
+static void done_true_beside_an_error_is_none(void)
+{
+	struct run_facts f = facts_of(true);
+	struct scan s =
+	    scanned("/api/chat", NDJSON, "{\"done\":true}\n{\"error\":\"boom\"}\n", 0);
+
+	f.status = 200;
+	f.scan = &s;
+	CHECK_INT(judged(&f).kind, VERDICT_FAILED);
+	CHECK_STR(judged(&f).error, "boom");
+	s = scanned("/api/chat", NDJSON, "{\"done\":true}\n<html>\n", 0);
+	CHECK_INT(judged(&f).kind, VERDICT_FAILED);
+	CHECK_STR(judged(&f).error, "the target's answer is not JSON");
+}
+
+/* Not every 404 is about the model, nor is every word about a model its name. */
+static void only_a_404_that_says_so_is_a_missing_model(void)
+{
+	struct run_facts f = facts_of(false);
+
+	f.status = 404;
+	f.error = "model 'x' not found";
+	CHECK_INT(judged(&f).reason, REASON_MODEL_NOT_FOUND);
+	f.error = "model runner has unexpectedly stopped";
+	CHECK_INT(judged(&f).reason, REASON_INVALID_REQUEST);
+	f.error = "404 page not found";
+	CHECK_INT(judged(&f).reason, REASON_INVALID_REQUEST);
+	f.status = 400;
+	f.error = "model 'x' not found";
+	CHECK_INT(judged(&f).reason, REASON_INVALID_REQUEST);
+}
+
 static void whatever_a_good_answer_failed_for_what_came_is_kept(void)
 {
 	static const enum run_stop stops[] = { STOP_CANCELED, STOP_TIMEOUT,
 		                                   STOP_TOO_LARGE };
 	struct run_facts f = facts_of(false);
-	struct scan s =
-	    scanned("/api/chat", NDJSON, "{\"error\":\"boom\"}\n", 0);
+	struct scan s = scanned("/api/chat", NDJSON, "{\"error\":\"boom\"}\n", 0);
 
 	f.status = 200;
 	f.scan = &s;
@@ -441,6 +553,8 @@ static void what_comes_after_done_true_changes_nothing(void)
 	CHECK_INT(judged(&f).kind, VERDICT_DONE);
 	f.stop = STOP_TOO_LARGE;
 	CHECK_INT(judged(&f).reason, REASON_RESPONSE_TOO_LARGE);
+	f.stop = STOP_GONE; /* nobody is there to be told */
+	CHECK_INT(judged(&f).kind, VERDICT_NOTHING);
 }
 
 static void a_whole_embedding_is_done_and_a_torn_one_is_not(void)
@@ -723,6 +837,28 @@ static void a_stop_is_what_foreman_meant_by_it(void)
 	}
 }
 
+static void what_cannot_be_stored_fails_unless_it_failed_already(void)
+{
+	struct run_facts f = facts_of(false);
+	struct scan s = scanned("/api/chat", NDJSON, "{\"done\":true}\n", 0);
+	struct verdict v;
+
+	f.status = 200;
+	f.scan = &s;
+	v = judged(&f);
+	verdict_unstorable(&v);
+	CHECK_INT(v.kind, VERDICT_FAILED);
+	CHECK_INT(v.reason, REASON_INTERNAL);
+	CHECK_STR(v.error, "its result cannot be stored");
+	CHECK(v.counted && !v.keep);
+	s.done = false;
+	v = judged(&f);
+	CHECK(v.keep);
+	verdict_unstorable(&v);
+	CHECK_INT(v.reason, REASON_UPSTREAM_INCOMPLETE); /* why it failed stays */
+	CHECK(!v.keep);
+}
+
 int main(void)
 {
 	static const struct t_case cases[] = {
@@ -731,6 +867,10 @@ int main(void)
 		T(the_last_line_counts_without_its_newline),
 		T(an_error_line_is_read_out),
 		T(a_line_that_is_no_object_is_nonsense),
+		T(an_error_of_any_shape_is_told),
+		T(an_end_once_told_stays_told),
+		T(figures_that_are_none_are_not_known),
+		T(odd_lines_between_events_mean_nothing),
 		T(a_whole_answer_needs_done_true_where_it_has_one),
 		T(events_end_with_done),
 		T(responses_end_with_their_completed_event),
@@ -748,6 +888,8 @@ int main(void)
 		T(an_error_text_is_taken_out_of_its_wrapping),
 		T(the_targets_own_words_are_marked),
 		T(only_done_true_is_a_success),
+		T(done_true_beside_an_error_is_none),
+		T(only_a_404_that_says_so_is_a_missing_model),
 		T(whatever_a_good_answer_failed_for_what_came_is_kept),
 		T(what_comes_after_done_true_changes_nothing),
 		T(a_whole_embedding_is_done_and_a_torn_one_is_not),
@@ -764,6 +906,7 @@ int main(void)
 		T(an_error_inside_a_stream_counts_for_a_job),
 		T(nonsense_is_tried_again),
 		T(a_stop_is_what_foreman_meant_by_it),
+		T(what_cannot_be_stored_fails_unless_it_failed_already),
 	};
 
 	return t_run(cases, ARRAY_LEN(cases));

@@ -36,6 +36,7 @@ struct guest {
 	int fd;
 	struct loop_fd *watch;
 	struct buf in;
+	bool posted; /* and was not answered, or not to the end */
 	struct guest *next;
 };
 
@@ -51,14 +52,23 @@ struct world {
 	struct guest *guests;
 
 	/* The target: */
-	bool dead;          /* it closes what connects */
-	const char *ps;     /* /api/ps, a JSON text */
+	bool dead;           /* it closes what connects */
+	const char *version; /* what it says there: a JSON text, or raw HTTP; */
+	const char *ps;      /* ... NULL: silence */
+	const char *tags;
 	const char *answer; /* to a POST: raw HTTP, then close; NULL: silence */
 	bool stays;         /* it does not close after `answer` */
-	int posts;          /* so many came */
+	int gets;           /* so many came, */
+	int posts;          /* ... and so many of these */
 	int left;           /* connections the other side closed first */
 	char last_post[64]; /* path of the last */
+	char last_head[1024];
 	char last_body[256];
+
+	/* The jobs to come: */
+	const char *job_headers;
+	int64_t job_age_ms;
+	int64_t job_timeout_ms;
 };
 
 static void guest_free(struct guest *g)
@@ -80,10 +90,17 @@ static void guest_say(struct guest *g, const char *text)
 	guest_free(g);
 }
 
-static void guest_say_json(struct guest *g, const char *json)
+/* A JSON text, or raw HTTP; NULL: nothing, for ever. */
+static void guest_say_either(struct guest *g, const char *json)
 {
 	char text[1024];
 
+	if (!json)
+		return;
+	if (strncmp(json, "HTTP/", 5) == 0) {
+		guest_say(g, json);
+		return;
+	}
 	snprintf(text, sizeof(text),
 	         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	         "Content-Length: %zu\r\n\r\n%s",
@@ -97,8 +114,11 @@ static void guest_post(struct guest *g, const char *request, const char *body)
 
 	w->posts++;
 	sscanf(request, "POST %63s", w->last_post);
+	snprintf(w->last_head, sizeof(w->last_head), "%.*s", (int)(body - request),
+	         request);
 	snprintf(w->last_body, sizeof(w->last_body), "%s", body);
 	buf_clear(&g->in);
+	g->posted = true;
 	if (!w->answer)
 		return;
 	if (w->stays)
@@ -116,12 +136,13 @@ static void guest_serve(struct guest *g)
 
 	if (!body || strlen(body + 4) < (length ? strtoul(length + 16, NULL, 10) : 0))
 		return;
+	g->world->gets += strncmp(request, "GET ", 4) == 0;
 	if (strncmp(request, "GET /api/version ", 17) == 0)
-		guest_say_json(g, "{\"version\":\"0.33.0\"}");
+		guest_say_either(g, g->world->version);
 	else if (strncmp(request, "GET /api/ps ", 12) == 0)
-		guest_say_json(g, g->world->ps);
+		guest_say_either(g, g->world->ps);
 	else if (strncmp(request, "GET ", 4) == 0)
-		guest_say_json(g, "{\"models\":[]}");
+		guest_say_either(g, g->world->tags);
 	else
 		guest_post(g, request, body + 4);
 }
@@ -175,7 +196,9 @@ static bool world_begin(struct world *w, const char *extra)
 	struct errtext why = { "" };
 	struct db_conf db_conf = { .inline_max = 1000 };
 
-	*w = (struct world){ .ps = "{\"models\":[]}" };
+	*w = (struct world){ .version = "{\"version\":\"0.33.0\"}",
+		                 .ps = "{\"models\":[]}",
+		                 .tags = "{\"models\":[]}" };
 	sig_block_all();
 	log_init("test", LOG_ERROR, LOG_LOGFMT);
 	snprintf(w->dir, sizeof(w->dir), "/tmp/foreman-unit-XXXXXX");
@@ -223,12 +246,25 @@ static void world_end(struct world *w)
 	CHECK(rmdir(w->dir) == 0);
 }
 
+/* What `answer` left open ends so. */
+static UNUSED void world_answer(struct world *w, const char *rest)
+{
+	struct guest *g = w->guests;
+
+	while (g && !g->posted)
+		g = g->next;
+	if (CHECK(g != NULL))
+		guest_say(g, rest);
+}
+
 /* Insert a chat for `model`; its id goes to `id` if that is "", else it is it. */
 static UNUSED int64_t world_submit(struct world *w, const char *model,
                                    bool attended, char id[ULID_SIZE])
 {
 	struct job job;
-	struct submission sub = { .job = &job, .body = SPAN_LIT("{\"the\":\"body\"}") };
+	struct submission sub = { .job = &job,
+		                      .body = SPAN_LIT("{\"the\":\"body\"}"),
+		                      .headers = span_of(w->job_headers) };
 	struct submission *subs[] = { &sub };
 	struct queue_limits limits = { 1000, 1000 };
 	struct errtext why = { "" };
@@ -242,7 +278,8 @@ static UNUSED int64_t world_submit(struct world *w, const char *model,
 	job.endpoint = strdup("/api/chat");
 	job.model = strdup(model);
 	job.load_key = strdup(model);
-	job.created_ms = job.queued_ms = clock_wall_ms();
+	job.created_ms = job.queued_ms = clock_wall_ms() - w->job_age_ms;
+	job.timeout_ms = w->job_timeout_ms;
 	job.event_seq = 1;
 	CHECK(db_begin(w->db, DB_SYNC_NORMAL, &why) == ERR_OK);
 	CHECK(queue_submit(w->db, subs, 1, &limits, &why) == ERR_OK);
@@ -271,6 +308,36 @@ static UNUSED bool world_job_is(struct world *w, const char *id,
 
 	job_done(&job);
 	return is;
+}
+
+/* --- what the log says ------------------------------------------------------ */
+
+static FILE *world_log;
+static int world_log_before;
+
+/* From now on the log is read by us, at this level and above. */
+static UNUSED void world_catch_log(enum log_level level)
+{
+	log_init("test", level, LOG_LOGFMT);
+	world_log = tmpfile();
+	world_log_before = dup(STDERR_FILENO);
+	CHECK(world_log && dup2(fileno(world_log), STDERR_FILENO) >= 0);
+}
+
+/* How many lines say this; ends the catching. */
+static UNUSED int world_caught(const char *what)
+{
+	char line[2048];
+	int count = 0;
+
+	dup2(world_log_before, STDERR_FILENO);
+	close(world_log_before);
+	rewind(world_log);
+	while (fgets(line, sizeof(line), world_log))
+		count += strstr(line, what) != NULL;
+	fclose(world_log);
+	log_init("test", LOG_ERROR, LOG_LOGFMT);
+	return count;
 }
 
 /* Turn the loop until `cond` holds; a case that waits 10 s has failed. */
