@@ -131,7 +131,7 @@ start worker "$build/foreman-worker"
 host=${FOREMAN_LISTEN%:*}
 [ -z "$host" ] || export CADDY_GLOBAL="default_bind $host" FOREMAN_LISTEN=":${FOREMAN_LISTEN##*:}"
 case $(caddy version) in
-2.[0-6].* | v2.[0-6].*) buffers=$'buffer_requests\nmax_buffer_size 4MiB' ;;
+2.[0-7].* | v2.[0-7].*) buffers=$'buffer_requests\nmax_buffer_size 4MiB' ;;
 *) buffers='request_buffers 4MiB' ;;
 esac
 start caddy env FOREMAN_REQUEST_BUFFERS="${FOREMAN_REQUEST_BUFFERS-$buffers}" \

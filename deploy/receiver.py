@@ -96,7 +96,7 @@ class Receiver:
             self._changed.notify_all()
         return status
 
-    def wait_for(self, ready, seconds=30):
+    def wait_for(self, ready, seconds=60):
         """Wait until ready(deliveries) is true; the deliveries then."""
         with self._changed:
             if not self._changed.wait_for(lambda: ready(self.deliveries), seconds):
@@ -110,7 +110,7 @@ class Receiver:
             return [d for d in self.deliveries
                     if d.job["id"] == job_id and 200 <= d.status < 300]
 
-    def wait_for_types(self, job_id, types, seconds=30):
+    def wait_for_types(self, job_id, types, seconds=60):
         """Wait until as many of a job's webhooks were accepted."""
         self.wait_for(lambda _: len(self.of(job_id)) >= len(types), seconds)
         return self.of(job_id)

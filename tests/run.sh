@@ -50,13 +50,16 @@ unit() {
             $(count XPASS <<<"$summary"))) "$(count SKIP <<<"$summary")"
 }
 
-# pytests LABEL ARGUMENT...: Python tests; the log is $build/LABEL.log.
+# pytests LOG ARGUMENT...: Python tests; quiet, what they say is in the log.
 pytests() {
-    local log=$build/$1.log last
-    shift
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q "$@" 2>&1 | tee "$log" |
-        grep -vE '^\.* *\[ *[0-9]+%\]$'
-    last=$(tail -n 1 "$log")
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -rfEs "${@:2}" >"$1" 2>&1
+}
+
+# told LOG: show and count what Python tests said.
+told() {
+    local last
+    grep -vE '^\.* *\[ *[0-9]+%\]$' "$1"
+    last=$(tail -n 1 "$1")
     case $last in
     *passed* | *failed* | *error*)
         tally "$(count passed <<<"$last")" \
@@ -67,17 +70,28 @@ pytests() {
     esac
 }
 
-# system NAME [MARK]: the system tests against $build/NAME's programs.
+# system NAME [MARK]: the system tests against $build/NAME's programs. They
+# mostly wait, so two runs share their files; --limit: none waits for ever.
 system() {
+    local run share=$build/$1-share
     say "system tests, $1"
-    pytests "$1-system" --build="$build/$1" ${2:+-m "$2"} "$top/tests/system"
+    rm -rf "$share" && mkdir "$share" || exit
+    for run in 1 2; do
+        pytests "$build/$1-system-$run.log" --build="$build/$1" --share="$share" \
+            --limit=600 ${2:+-m "$2"} "$top/tests/system" &
+    done
+    wait
+    for run in 1 2; do
+        told "$build/$1-system-$run.log"
+    done
 }
 
 # fake NAME: does $build/NAME's fake Ollama behave like the real one?
 fake() {
     say "the fake Ollama, $1"
     FAKE_OLLAMA=$build/$1/tests/fake-ollama/fake-ollama \
-        pytests "$1-fake" "$top/tests/fake-ollama/test_fake.py"
+        pytests "$build/$1-fake.log" "$top/tests/fake-ollama/test_fake.py"
+    told "$build/$1-fake.log"
 }
 
 # has_go: Go is here, and new enough; nothing is fetched to make it so.

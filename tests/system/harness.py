@@ -5,8 +5,10 @@ started here is stopped here; `stop` says what went wrong: processes left over,
 exit codes that are not 0, reports of a sanitizer.
 """
 
+import contextlib
 import glob
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -35,10 +37,39 @@ def until(ready, what, seconds=PATIENCE_S):
         time.sleep(0.01)
 
 
+def _own_ports(lowest=10000, block=500):
+    """Ports of this run of tests alone, at which nobody listens: whoever holds
+    the first of a block has all of it. They lie below those that the kernel
+    gives to whoever connects: such a one may be gone between its choice and its
+    use, and who connects to it while nobody listens may meet itself."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        end = int(f.read().split()[0])
+    for first in range(lowest, max(end, 3 * lowest) - block, block):
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", first))
+            break
+        except OSError:
+            holder.close()
+    else:
+        raise RuntimeError("all blocks of ports are taken")
+    for port in itertools.cycle(range(first + 1, first + block)):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("", port))
+            except OSError:
+                continue  # a stranger's
+        yield port
+
+
+_ports, _ports_lock = _own_ports(), threading.Lock()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """It is not given again before all others were."""
+    with _ports_lock:
+        return next(_ports)
 
 
 class Process:
@@ -73,7 +104,7 @@ class Process:
     def wait(self, seconds=PATIENCE_S):
         return self._child.wait(seconds)
 
-    def stop(self, seconds=20):
+    def stop(self, seconds=PATIENCE_S):
         """SIGTERM; how it ended, or None if it had to be killed."""
         if self.running():
             self._child.terminate()
@@ -96,6 +127,12 @@ class Process:
                 pids.append(int(path.split("/")[2]))
         return pids
 
+    def kill_children(self, choose=lambda pids: pids):
+        """As a crash would, all or those chosen."""
+        for pid in choose(self.children()):
+            with contextlib.suppress(ProcessLookupError):  # it dies already
+                os.kill(pid, signal.SIGKILL)
+
 
 class Service:
     """foreman as it is deployed, in a directory of its own."""
@@ -108,6 +145,7 @@ class Service:
         self.db = f"{self.dir}/foreman.db"
         self.port = free_port()
         self.fake_port = None
+        self.starts = 0  # of the fake
         self.fake_flags = list(fake)
         self.processes = []
         self.preload = {}  # more of foreman's own programs' environment
@@ -152,18 +190,15 @@ class Service:
 
     def start_fake(self):
         """On the port it had before, so that it can come back."""
+        self.fake_port = self.fake_port or free_port()
         argv = [self.program("tests/fake-ollama/fake-ollama"),
-                "--listen", f"127.0.0.1:{self.fake_port or 0}"]
+                "--listen", f"127.0.0.1:{self.fake_port}"]
         for model in self.MODELS:
             argv += ["--model", model]
-        already = 0
-        if self.fake_port:
-            already = open(f"{self.dir}/fake.log").read().count("listening on ")
+        self.starts += 1
         self.fake = self.spawn("fake", argv + self.fake_flags)
-        until(lambda: self.fake.text().count("listening on ") > already,
+        until(lambda: self.fake.text().count("listening on ") == self.starts,
               "the fake listens")
-        line = [l for l in self.fake.text().splitlines() if "listening on " in l][-1]
-        self.fake_port = int(line.rpartition(":")[2])
         self.settings["FOREMAN_OLLAMA_URL"] = f"http://127.0.0.1:{self.fake_port}"
 
     def start_responder(self):
@@ -188,6 +223,8 @@ class Service:
         return self
 
     def wait_ready(self):
+        """Until it is ready, and the worker has looked at its target: that is away,
+        or its models are known."""
         def ready():
             dead = [p for p in self.processes if not p.running() and not p.killed]
             if dead:
@@ -197,8 +234,12 @@ class Service:
                     "Authorization": f"Bearer {self.settings.get('FOREMAN_API_TOKEN')}"})
             except OSError:
                 return False
-            return answer.status == 200 and b"unknown" not in answer.body
-        until(ready, "GET /readyz says 200")
+            if answer.status != 200:
+                return False
+            target = answer.json()["target"]
+            return target == "unreachable" or \
+                target == "up" and self.query("SELECT 1 FROM target_tags")
+        until(ready, "GET /readyz says 200, and how the target stands")
 
     def stop(self):
         """Stop everything; a list of what should not have been."""
@@ -302,6 +343,43 @@ class Service:
             return db.execute(sql, args).fetchall()
         finally:
             db.close()
+
+    def change(self, sql):
+        """A row made what time would make it; while no worker writes."""
+        with contextlib.closing(sqlite3.connect(self.db, timeout=10)) as db:
+            db.execute(sql)
+            db.commit()
+
+    def check_whole(self):
+        """Nothing in the database contradicts itself, and nothing is unfinished."""
+        assert self.query("PRAGMA integrity_check") == [("ok",)]
+        assert self.query("PRAGMA foreign_key_check") == []
+        # a job nobody waits for comes to `done`, by one event, with its answer
+        assert self.query("SELECT id, state, reason FROM jobs"
+                       " WHERE NOT attended AND state <> 'done'") == []
+        assert self.query("SELECT job_seq FROM events WHERE state IN ('done', 'failed')"
+                       " GROUP BY job_seq HAVING count(*) <> 1") == []
+        assert self.query("SELECT j.id FROM jobs j LEFT JOIN artifacts a ON a.job_seq = j.seq"
+                       " AND a.name = 'response' AND a.complete"
+                       " WHERE NOT j.attended AND a.bytes IS NULL") == []
+        # events are numbered without a gap, and the job stands at its last
+        assert self.query("SELECT j.id FROM jobs j JOIN (SELECT job_seq, count(*) n, max(seq) m,"
+                       " min(seq) least FROM events GROUP BY job_seq) e ON e.job_seq = j.seq"
+                       " WHERE (e.n, e.m, e.least) IS NOT (j.event_seq, j.event_seq, 1)") == []
+        assert self.query("SELECT j.id FROM jobs j JOIN events e ON e.job_seq = j.seq"
+                       " AND e.seq = j.event_seq WHERE e.state <> j.state") == []
+        # each event of a job that is told was owed once, and delivered
+        assert self.query("SELECT e.job_seq, e.seq FROM events e JOIN jobs j ON j.seq = e.job_seq"
+                       " LEFT JOIN webhooks w ON w.job_seq = e.job_seq"
+                       " AND w.event_seq = e.seq AND w.state = 'delivered'"
+                       " WHERE j.webhook_url IS NOT NULL"
+                       " GROUP BY e.job_seq, e.seq HAVING count(w.seq) <> 1") == []
+        assert self.query("SELECT id FROM jobs WHERE webhook_pending OR webhook_dead") == []
+        # what triggers keep is what there is
+        assert self.query("SELECT t.state, t.attended FROM tallies t WHERE count <> (SELECT"
+                       " count(*) FROM jobs j WHERE (j.state, j.attended) ="
+                       " (t.state, t.attended))") == []
+        assert self.query("SELECT * FROM waiting") == []
 
 
 class Submitters:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 
@@ -60,16 +61,20 @@ def test_a_copy_made_under_load_serves(foreman, again):
 
 
 def test_owed_webhooks_come_again_under_their_old_ids(foreman, again, receiver):
-    heard = receiver(lambda n, headers, event: 204 if n else 503)
-    f = foreman(FOREMAN_WEBHOOK_SCHEDULE="0,2s,2s")
+    copied = threading.Event()
+    heard = receiver(lambda n, headers, event: 204 if copied.is_set() else 503)
+    often = "0" + ",500ms" * 31
+    f = foreman(FOREMAN_WEBHOOK_SCHEDULE=often)
     f.wait_job(f.submit(webhook={"url": heard.url, "events": ["done"]},
                         fake_tokens=1)["id"], "done")
-    until(lambda: len(heard.deliveries) == 1, "the webhook is not taken")
+    heard.wait_for(lambda all: all)  # it is not taken
     copy = f"{f.dir}/copy.db"
     assert foreman_db(f, "backup", copy).returncode == 0
-    until(lambda: len(heard.deliveries) == 2, "it is taken at the second attempt")
-    again(copy, FOREMAN_WEBHOOK_SCHEDULE="0,2s,2s")
-    until(lambda: len(heard.deliveries) == 3, "the copy delivers it too")
+    copied.set()
+    heard.wait_for(lambda all: all[-1].status == 204)  # now it is
+    sent = len(heard.deliveries)
+    again(copy, FOREMAN_WEBHOOK_SCHEDULE=often)
+    heard.wait_for(lambda all: len(all) == sent + 1)  # and the copy delivers it too
     assert len({d.id for d in heard.deliveries}) == 1
 
 

@@ -49,19 +49,29 @@ def install(directory, pins, steps):
     return directory
 
 
+# Who cannot reach the registry shall find out soon.
+NPM = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1",
+       "--fetch-timeout=30000", "--fetch-retry-mintimeout=1000"]
+
+
+def python_with(directory, pins):
+    """The path of a Python that has these."""
+    there = install(directory, [pins], [
+        [sys.executable, "-m", "venv", "venv"],
+        ["venv/bin/python", "-m", "pip", "install", "-q", "--no-deps", "--retries", "1",
+         "--timeout", "10", "--only-binary", ":all:", "-r", os.path.basename(pins)]])
+    return os.path.join(there, "venv/bin/python")
+
+
 @pytest.fixture(scope="session")
-def below_build(request):
-    return os.path.join(os.path.abspath(request.config.getoption("--build")), "clients")
+def below_build(build):
+    return os.path.join(build, "clients")
 
 
 @pytest.fixture(scope="session")
 def python(below_build):
     """A Python that has the clients."""
-    there = install(os.path.join(below_build, "python"), ["requirements.txt"], [
-        [sys.executable, "-m", "venv", "venv"],
-        ["venv/bin/python", "-m", "pip", "install", "-q", "--no-deps",
-         "--retries", "1", "--only-binary", ":all:", "-r", "requirements.txt"]])
-    return [os.path.join(there, "venv/bin/python"), "-I"]
+    return [python_with(os.path.join(below_build, "python"), "requirements.txt"), "-I"]
 
 
 @pytest.fixture(scope="session")
@@ -72,8 +82,7 @@ def node(below_build):
             pytest.skip(f"no {tool} here")
     there = install(os.path.join(below_build, "js"),
                     ["package.json", "package-lock.json"],
-                    [["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-                      "--fetch-retries=1"]])
+                    [["npm", "ci", *NPM]])
     return ["node", there]
 
 

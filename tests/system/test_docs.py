@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import receiver as demo
-from harness import SECRET, TOP
+from harness import SECRET, TOP, until
 
 DOCS = os.path.join(TOP, "docs")
 # an example of the documents fails where its call or one of its pipes does
@@ -91,8 +91,8 @@ def test_the_reasons_are_those_of_the_code():
     assert {row[0] for row in table} == reasons
 
 
-def test_every_call_has_its_section():
-    routes = re.findall(r'^\t\{ ([A-Z_ |]+), "(/(?:jobs|queue|webhooks|healthz|readyz)[^"]*)"',
+def test_every_call_has_its_section_and_its_line_in_the_table():
+    routes = re.findall(r'^\t\{ ([A-Z_ |]+), "([^"]+)", [^}]*?,\s+NULL \},',
                         text_of("src/responder/route.c"), re.M)
     assert len(routes) > 10
     page = text_of("docs/api.md")
@@ -101,6 +101,15 @@ def test_every_call_has_its_section():
         for method in methods.replace("READ", "METHOD_GET").split("|"):
             call = f"{method.strip().removeprefix('METHOD_')} {path}"
             assert re.search(rf"^### .*`{re.escape(call)}`", page, re.M), call
+            assert re.search(rf"^\| \[.*`{re.escape(call)}`.*\]\(#", page, re.M), call
+
+
+def test_the_job_object_shown_has_every_member():
+    members = set(re.findall(r'add_\w+\(\w+, "(\w+)"', text_of("src/core/job.c")))
+    assert len(members) > 30
+    [shown] = [text for _, _, text in blocks("api", "json") if '"waiting_on":' in text]
+    assert set(re.findall(r'"(\w+)":', shown)) == \
+        members - {"complete", "starts_at", "ends_at"}  # of one that is cut, or waits
 
 
 # --- docs/webhooks.md ----------------------------------------------------------------
@@ -147,6 +156,50 @@ def test_a_secret_made_as_shown_is_taken_and_the_calls_work(foreman):
         run(f"{STRICT}\n{text}", f)
 
 
+# --- docs/architecture.md, docs/hacking.md ---------------------------------------------
+
+
+def texts(*patterns):
+    """What these files hold, one after the other."""
+    return "".join(text_of(path) for pattern in patterns
+                   for path in glob.glob(f"{TOP}/{pattern}", recursive=True))
+
+
+def named(page):
+    """What the page puts in backticks, but for its blocks."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text_of(page),
+                                                 flags=re.M | re.S)))
+
+
+@pytest.mark.parametrize("page", ["architecture", "hacking"])
+def test_the_pages_for_hackers_name_what_is_there(page):
+    """Paths, functions, limits and test cases: a word of four parts or more is a case."""
+    code, limits = texts("src/**/*.[ch]"), texts("src/core/limits.h")
+    cases = texts("tests/unit/**/*.c", "tests/system/*.py")
+    layers = "|".join(next(os.walk(f"{TOP}/src"))[1])
+    wrong = []
+    for name in named(f"docs/{page}.md"):
+        word = re.escape(name.removesuffix("()"))
+        if name.endswith("()"):
+            there = re.search(rf"^(?:[a-z].*|#define )\b{word}\(", code, re.M)
+        elif re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+){3,}", name):
+            there = re.search(rf"^(static void|def) {word}\(", cases, re.M)
+        elif name.startswith("LIMIT_"):
+            there = re.search(rf"^#define {word}\b", limits, re.M)
+        elif re.match(rf"({layers}|src|tests|docs|deploy)/", name) and "LAYER" not in name:
+            path = name.partition(" ")[0]  # and its arguments
+            there = [p for form in ("{}", "{}.c", "src/{}") for p in
+                     glob.glob(f"{TOP}/{form.format(path)}")]
+        elif re.fullmatch(r"\w+\.[ch]", name):
+            there = glob.glob(f"{TOP}/src/*/{name}") or glob.glob(f"{TOP}/tests/unit/**/{name}",
+                                                               recursive=True)
+        else:
+            continue
+        if not there:
+            wrong.append(name)
+    assert not wrong
+
+
 # --- docs/database.md ----------------------------------------------------------------
 
 
@@ -160,6 +213,7 @@ def lived(foreman, receiver):
         f.wait_job(id)
         r.wait_for(lambda all, id=id: any(d.job["id"] == id and d.job["terminal"]
                                           for d in all))
+    until(lambda: f.query("SELECT count(*) FROM owed_webhooks") == [(0,)], "all are noted")
     return f
 
 
@@ -195,6 +249,32 @@ def test_the_database_page_names_every_table_and_view(foreman):
     [(version,)] = f.query("PRAGMA user_version")
     assert f"This is version {version} of the schema" in page
     assert rows("database", "version", "came with", "what it brought")[-1][0] == str(version)
+
+
+# --- docs/scaling.md -----------------------------------------------------------------
+
+# what stands there: the row of docs/performance.md it is rounded from
+ROUNDED = {
+    r"([\d,]+)/s from one client": "POST /jobs, 1 client, plain disk",
+    r"([\d,]+)/s from 64": "POST /jobs, 64 clients, plain disk",
+    r"an fsync ([\d,]+)/s": "POST /jobs, 1 client, fdatasync takes 2 ms",
+    r"an fsync [\d,]+/s and ([\d,]+)/s": "POST /jobs, 64 clients, fdatasync takes 2 ms",
+    r"embeddings past the queue \| ([\d,]+)/s": "POST /api/embed, small, 16 clients",
+    r"4096\), ([\d,]+) KB each": "RSS of the responders for a parked chat beyond 128",
+    r"a claim takes ([\d,]+) µs": "store, 100,000 queued and 1,000,000 finished: claim",
+    r"([\d.]+) instead of 76": "loads for 100 jobs over four models in random order",
+}
+
+
+def test_its_figures_are_those_of_the_benchmarks_table():
+    table = {what: float(figure) for what, figure in
+             re.findall(r"^\| ([^|]+) \| ([\d.]+)", text_of("docs/performance.md"), re.M)}
+    page = text_of("docs/scaling.md")
+    for shown, what in ROUNDED.items():
+        figure = re.search(shown, page)
+        assert figure, shown
+        told, measured = float(figure[1].replace(",", "")), table[what]
+        assert abs(told - measured) <= measured / 10, (what, told, measured)
 
 
 # --- all of them ---------------------------------------------------------------------

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from harness import until
+
 
 @pytest.mark.threads
 def test_embeddings_are_answered_while_a_generation_runs(foreman):
@@ -27,6 +29,7 @@ def test_the_old_embeddings_route_works_too(foreman):
 def test_the_resident_embedder_is_loaded_and_goes_past_the_line(foreman):
     f = foreman(FOREMAN_EMBED_MODEL="embedder")
     assert f.post("/api/embed", {"model": "embedder", "input": "x"}).status == 200
+    until(lambda: f.query("SELECT 1 FROM status WHERE embed_ready"), "it is resident")
     running = f.busy()
     answer = f.post("/api/embed", {"model": "embedder", "input": "x"})
     assert answer.status == 200
@@ -42,10 +45,9 @@ def test_another_embedder_waits_for_its_turn(foreman):
 
 @pytest.mark.threads
 @pytest.mark.parametrize("path", ["/", "/api/version", "/api/tags"])
-def test_what_needs_no_turn_is_the_targets_own_answer(foreman, path):
-    f = foreman()
-    running = f.busy()
-    through, direct = f.get(path), f.direct("GET", path)
+def test_what_needs_no_turn_is_the_targets_own_answer(common, path):
+    running = common.busy()
+    through, direct = common.get(path), common.direct("GET", path)
     assert (through.status, through.type, through.body) == \
         (direct.status, direct.type, direct.body)
     running.close()
@@ -71,7 +73,7 @@ def test_head_has_a_head_and_no_body(foreman):
     ("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"),
     ("POST", "/api/copy"), ("DELETE", "/api/delete"),
     ("POST", "/api/blobs/sha256:" + "0" * 64)])
-def test_model_administration_is_denied(foreman, method, path):
-    answer = foreman().request(method, path, {"model": "a"})
+def test_model_administration_is_denied(common, method, path):
+    answer = common.request(method, path, {"model": "a"})
     assert answer.status == 403
     assert json.loads(answer.body)["error"]

@@ -5,6 +5,7 @@ The database lies on a small tmpfs of its own; mounting one needs root.
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -101,7 +102,9 @@ def test_what_a_job_came_to_is_kept_until_there_is_room(foreman):
     f = foreman
     job = f.submit(stream=True, fake_tokens=40, fake_token_ms=50)
     f.wait_job(job["id"], "working")
+    f.fake.signal(signal.SIGSTOP)  # it ends when the disk is full, not before
     accepted, _ = fill(f)
+    f.fake.signal(signal.SIGCONT)
     until(lambda: "cannot store what a job came to" in f.worker.text(),
           "the worker has its answer and no room for it")
     assert f.job(job["id"])["state"] == "working"

@@ -244,15 +244,14 @@ BAD_JOBS = {
 
 
 @pytest.mark.parametrize("kind", BAD_JOBS)
-def test_a_bad_job_is_refused_and_leaves_no_trace(foreman, kind):
-    f = foreman()
+def test_a_bad_job_is_refused_and_leaves_no_trace(common, kind):
     body, status = BAD_JOBS[kind]
-    answer = f.post("/jobs", body)
+    answer = common.post("/jobs", body)
     assert answer.status == status or (status is None and answer.status in (400, 422))
     problem(answer, answer.status)
     if kind == "unknown key":
         assert "webhok" in answer.body.decode()
-    assert f.query("SELECT count(*) FROM jobs") == [(0,)]
+    assert common.query("SELECT count(*) FROM jobs") == [(0,)]
 
 
 @pytest.mark.threads

@@ -4,7 +4,6 @@ Prometheus: every query of the dashboard and every figure of the alerts is there
 import glob
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -99,8 +98,7 @@ def test_any_responder_tells_the_whole_truth(foreman):
     assert total(seen[0], "foreman_http_requests_total", route="/jobs/{id}", code="400") == 1
 
     # those killed take nothing along, nor do those a reload sends away
-    for pid in service.responder.children()[:2]:
-        os.kill(pid, signal.SIGKILL)
+    service.responder.kill_children(lambda pids: pids[:2])
     service.responder.signal(signal.SIGHUP)
     until(lambda: "msg=reloaded" in service.responder.text(), "the reload is done")
     assert {scrape(service)[key] for _ in range(8)} == {40}
@@ -114,7 +112,7 @@ def test_a_token_keeps_strangers_out(foreman):
 
 
 def test_clients_who_leave_are_counted_by_phase(foreman):
-    service = foreman()
+    service = foreman(FOREMAN_KEEPALIVE="250ms")
     running = service.busy()
     waiting = service.chat("b")
     until(lambda: total(scrape(service), "foreman_jobs", state="queued") == 1,
@@ -188,8 +186,7 @@ def test_after_a_crash_metrics_agree_with_the_database(foreman, receiver):
         service.submit("nope")
         until(lambda: len(clients.accepted) > before + 20, "submissions go on")
         service.worker.kill()
-        for pid in service.responder.children():
-            os.kill(pid, signal.SIGKILL)
+        service.responder.kill_children()
         chat.close()
         service.start_worker(f"worker{i}")
         until(lambda: total(scrape_again(service), "foreman_target_up") == 1,

@@ -4,12 +4,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
 from harness import SECRET, TOP, until
-from test_clients import below_build, install  # noqa: F401
+from test_clients import below_build, python_with  # noqa: F401
 
 YAML = os.path.join(TOP, "docs", "openapi.yaml")
 HERE = os.path.join(TOP, "tests", "system", "openapi")
@@ -21,17 +20,12 @@ FAULTS = {"503", "507"}
 @pytest.fixture(scope="session")
 def check(below_build):  # noqa: F811
     """A function that runs check.py; its output, which must be one of success."""
-    there = install(os.path.join(below_build, "openapi"),
-                    ["../openapi/requirements.txt"],
-                    [[sys.executable, "-m", "venv", "venv"],
-                     ["venv/bin/python", "-m", "pip", "install", "-q", "--no-deps",
-                      "--retries", "1", "--only-binary", ":all:", "-r",
-                      "requirements.txt"]])
+    python = python_with(os.path.join(below_build, "openapi"),
+                         "../openapi/requirements.txt")
 
     def run(*arguments):
-        ran = subprocess.run([os.path.join(there, "venv/bin/python"), "-I",
-                              os.path.join(HERE, "check.py"), YAML, *arguments],
-                             capture_output=True, text=True, timeout=120)
+        ran = subprocess.run([python, "-I", os.path.join(HERE, "check.py"), YAML,
+                              *arguments], capture_output=True, text=True, timeout=120)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
     return run

@@ -132,7 +132,7 @@ def test_responders_answer_what_they_have_before_they_leave(foreman):
 
 def test_a_worker_finishes_what_runs_before_it_leaves(foreman):
     f = foreman()
-    job = f.submit(stream=True, fake_tokens=10, fake_token_ms=50)
+    job = f.submit(stream=True, fake_tokens=40, fake_token_ms=50)
     f.wait_job(job["id"], "working")
     waiting = f.submit("b", fake_tokens=1)
     f.worker.signal(signal.SIGTERM)

@@ -110,10 +110,8 @@ def make(language, directory):
         subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, source,
                         "-lcrypto"], check=True)
     elif language == "go":
-        cache = os.path.join(os.path.dirname(directory), "go")
         subprocess.run(["go", "build", "-o", program, source], check=True, cwd=directory,
-                       env={**os.environ, "GOCACHE": cache, "GOTOOLCHAIN": "local",
-                            "GO111MODULE": "off", "HOME": directory})
+                       env={**os.environ, "GOTOOLCHAIN": "local", "GO111MODULE": "off"})
     return {"py": [sys.executable, "-B", source], "js": ["node", source],
             "sh": ["sh", source]}.get(language, [program])
 

@@ -1,5 +1,7 @@
 """What is found again when a process, or the target, dies."""
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -30,6 +32,48 @@ def test_a_job_whose_worker_was_killed_runs_again(foreman, receiver):
         job["id"], ["queued", "loading", "working", "queued", "loading", "working", "done"])]
     assert told[:3] == ["job.queued", "job.loading", "job.working"]
     assert told[-1] == "job.done"
+
+
+@contextlib.contextmanager
+def nobody_writes(f):
+    """Keep the write gate closed: what is to be committed waits."""
+    with open(f.db + ".gate") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        yield
+
+
+def test_an_answer_that_was_not_stored_is_made_again(foreman):
+    f = foreman()
+    job = f.submit(stream=True, fake_tokens=40, fake_token_ms=50)
+    f.wait_job(job["id"], "working")
+    with nobody_writes(f):
+        until(lambda: f.stats()["running"] == 0, "the target has said all of it")
+        assert f.job(job["id"])["state"] == "working"
+        f.worker.kill()
+    f.start_worker("worker-2")
+    assert f.wait_job(job["id"])["state"] == "done"
+    assert uncounted(f, job["id"]) == 1
+    assert f.stats()["generations"] == 2
+
+
+def test_a_webhook_that_was_not_noted_is_told_again_under_its_id(foreman, receiver):
+    f = foreman()
+    with contextlib.ExitStack() as gate:
+        def answer(n, headers, event):
+            if n == 0:  # it has it, but the worker cannot write that down
+                gate.enter_context(nobody_writes(f))
+            return 204
+
+        r = receiver(answers=answer)
+        job = f.submit(webhook={"url": r.url, "secret": SECRET, "events": ["done"]},
+                       fake_tokens=1)
+        r.wait_for(lambda all: len(all) == 1)
+        f.worker.kill()
+    f.start_worker("worker-2")
+    first, again = r.wait_for(lambda all: len(all) == 2)
+    assert first.headers["webhook-id"] == again.headers["webhook-id"]
+    assert first.body == again.body
+    assert f.wait_job(job["id"])["state"] == "done"
 
 
 def test_a_killed_worker_starts_the_next_job_soon_after_its_restart(foreman, tell):
@@ -67,7 +111,7 @@ def holds_open(pid, path):
 
 
 def test_a_chat_that_waits_survives_its_worker(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     running = f.busy("a")
     waiting = f.chat("b", fake_tokens=2)
     f.worker.kill()
@@ -106,7 +150,7 @@ def test_every_202_of_a_killed_responder_is_in_the_database(foreman):
 
 
 def test_chats_of_a_killed_responder_are_dropped_and_stopped(foreman):
-    f = foreman(FOREMAN_RESPONDERS="1", FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_RESPONDERS="1", FOREMAN_KEEPALIVE="250ms")
     running = f.busy("a")
     waiting = f.chat("b")
     [child] = f.responder.children()
@@ -173,7 +217,7 @@ def test_a_job_whose_target_dies_under_it_runs_again_uncounted(foreman):
 
 
 def test_a_chat_waits_in_line_while_the_target_is_away(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     f.fake.kill()
     until(lambda: "unreachable" in target_state(f), "the worker sees it")
     waiting = f.chat(fake_tokens=2)

@@ -34,8 +34,8 @@ def headers(answer):
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("path", V1)
-def test_v1_says_what_the_target_says(foreman, path, stream):
-    f = foreman()
+def test_v1_says_what_the_target_says(common, path, stream):
+    f = common
     body = {**V1[path], "stream": stream}
     through, direct = f.post(path, body), f.direct("POST", path, body)
     assert through.status == direct.status == 200
@@ -47,8 +47,8 @@ def test_v1_says_what_the_target_says(foreman, path, stream):
 
 
 @pytest.mark.parametrize("path", V1)
-def test_v1_usage_is_the_targets(foreman, path):
-    f = foreman()
+def test_v1_usage_is_the_targets(common, path):
+    f = common
     body = {**V1[path], "stream": True, "stream_options": {"include_usage": True}}
     for body in (body, V1[path]):
         answer = f.post(path, body)
@@ -58,8 +58,8 @@ def test_v1_usage_is_the_targets(foreman, path):
 
 
 @pytest.mark.parametrize("path", V1)
-def test_v1_errors_are_the_targets(foreman, path):
-    f = foreman()
+def test_v1_errors_are_the_targets(common, path):
+    f = common
     for body in ({**V1[path], "model": "nope"}, {**V1[path], "model": "nope", "stream": True},
                  "", "{", "[]", {**V1[path], "model": 7}, {**V1[path], "model": "a b"},
                  {**V1[path], "options": {"fake_status": 500, "fake_error": "broke"}}):
@@ -70,8 +70,8 @@ def test_v1_errors_are_the_targets(foreman, path):
 
 
 @pytest.mark.parametrize("path", V1)
-def test_v1_events_without_their_last_are_incomplete(foreman, path):
-    f = foreman()
+def test_v1_events_without_their_last_are_incomplete(common, path):
+    f = common
     body = {**V1[path], "stream": True, "options": {"fake_eof_at": 1}}
     answer = f.post(path, body)
     assert answer.status == 200
@@ -82,7 +82,7 @@ def test_v1_events_without_their_last_are_incomplete(foreman, path):
 @pytest.mark.threads
 @pytest.mark.parametrize("path", V1)
 def test_events_that_wait_get_comments_not_spaces(foreman, path):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     running = f.busy("b")
     waiting = f.open("POST", path, {**V1[path], "stream": True})
     assert (waiting.status, waiting.type) == (200, "text/event-stream")
@@ -100,7 +100,7 @@ def data_of(body):
 
 @pytest.mark.threads
 def test_an_error_behind_comments_is_an_event_in_the_familys_shape(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     for path, shape in (("/v1/chat/completions", "api_error"), ("/v1/messages", "api_error")):
         running = f.busy("b")
         waiting = f.open("POST", path, {**V1[path], "stream": True, "options": {
@@ -124,7 +124,7 @@ def test_events_that_break_end_with_an_error_event(foreman):
 
 @pytest.mark.threads
 def test_a_v1_answer_that_is_no_stream_waits_with_spaces(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     running = f.busy("b")
     waiting = f.open("POST", "/v1/chat/completions", V1["/v1/chat/completions"])
     assert waiting.type.startswith("application/json")
@@ -149,7 +149,7 @@ def test_an_unknown_model_gets_its_404_at_once(foreman, path):
 
 
 def test_a_model_that_has_just_come_waits_in_line_like_any_other(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
     running = f.busy("b")
     f.direct("POST", "/api/copy", {"source": "a", "destination": "new"})
@@ -164,7 +164,7 @@ def test_a_model_that_has_just_come_waits_in_line_like_any_other(foreman):
 
 
 def test_an_unknown_model_keeps_its_404_however_long_the_target_is_away(foreman):
-    f = foreman(FOREMAN_KEEPALIVE="1s")
+    f = foreman(FOREMAN_KEEPALIVE="250ms")
     until(lambda: f.query("SELECT 1 FROM target_tags"), "tags are known")
     f.fake.kill()
     until(lambda: b"unreachable" in f.get("/readyz").body, "the poller notices")
@@ -172,7 +172,7 @@ def test_an_unknown_model_keeps_its_404_however_long_the_target_is_away(foreman)
     unknown = threading.Thread(target=lambda: known.append(f.chat("nope").finish()))
     unknown.start()
     until(lambda: f.query("SELECT 1 FROM queue WHERE model = 'nope'"), "it stands in line")
-    other = f.chat("a", fake_tokens=1)  # its keepalive says 200 within a second
+    other = f.chat("a", fake_tokens=1)  # its keepalive says 200 soon
     f.start_fake()
     unknown.join()
     other.finish()
@@ -191,8 +191,8 @@ def test_v1_embeddings_go_beside_the_queue_or_in_turn(foreman):
     running.close()
 
 
-def test_v1_models_are_passed_on_at_once(foreman):
-    f = foreman()
+def test_v1_models_are_passed_on_at_once(common):
+    f = common
     for path in ("/v1/models", "/v1/models/a", "/v1/models/a:latest", "/v1/models/nope",
                  "/v1/models/library/a:latest"):
         through, direct = f.get(path), f.direct("GET", path)
@@ -235,8 +235,8 @@ def test_a_query_is_not_passed_on(foreman, tmp_path):
 ORIGIN = {"Origin": "http://localhost:3000"}
 
 
-def test_a_queued_answer_carries_the_targets_cors_headers(foreman):
-    f = foreman()
+def test_a_queued_answer_carries_the_targets_cors_headers(common):
+    f = common
     body = {"model": "a", "messages": HELLO}
     through = f.post("/api/chat", body, ORIGIN)
     direct = f.direct("POST", "/api/chat", body, ORIGIN)
@@ -244,8 +244,8 @@ def test_a_queued_answer_carries_the_targets_cors_headers(foreman):
     assert headers(through) == headers(direct)
 
 
-def test_a_strangers_origin_is_refused_by_the_target(foreman):
-    f = foreman()
+def test_a_strangers_origin_is_refused_by_the_target(common):
+    f = common
     evil = {"Origin": "http://evil.example"}
     for path, body in (("/api/chat", {"model": "a", "messages": HELLO}), ("/api/tags", None)):
         method = "POST" if body else "GET"
@@ -265,8 +265,8 @@ def test_a_page_of_the_same_address_is_no_stranger(foreman):
 @pytest.mark.parametrize("path", ["/api/chat", "/api/tags", "/v1/chat/completions", "/api/pull",
                                   "/v1/models/a"])
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://evil.example"])
-def test_a_preflight_is_answered_by_the_target(foreman, path, origin):
-    f = foreman()
+def test_a_preflight_is_answered_by_the_target(common, path, origin):
+    f = common
     ask = {"Origin": origin, "Access-Control-Request-Method": "POST",
            "Access-Control-Request-Headers": "content-type"}
     through, direct = f.request("OPTIONS", path, None, ask), f.direct("OPTIONS", path, None, ask)
@@ -275,8 +275,8 @@ def test_a_preflight_is_answered_by_the_target(foreman, path, origin):
         (direct.status, direct.body, headers(direct))
 
 
-def test_options_without_origin_is_foremans(foreman):
-    f = foreman()
+def test_options_without_origin_is_foremans(common):
+    f = common
     answer = f.request("OPTIONS", "/api/tags")
     assert (answer.status, answer.headers["Allow"]) == (204, "HEAD, GET")
     answer = f.request("OPTIONS", "/jobs", None, ORIGIN)
@@ -307,8 +307,8 @@ def test_queued_requests_keep_their_headers_but_not_their_secrets(foreman):
     assert "secret" not in kept
 
 
-def test_headers_have_a_bound(foreman):
-    f = foreman()
+def test_headers_have_a_bound(common):
+    f = common
     for path in ("/api/chat", "/api/show"):
         answer = f.post(path, {"model": "a"}, {"Accept": "x" * 9000})
         assert answer.status == 431
@@ -318,8 +318,8 @@ def test_headers_have_a_bound(foreman):
 # --- model administration ---------------------------------------------------------------
 
 
-def test_administration_is_denied_unless_allowed(foreman):
-    f = foreman()
+def test_administration_is_denied_unless_allowed(common):
+    f = common
     for method, path in (("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"),
                          ("POST", "/api/copy"), ("DELETE", "/api/delete"),
                          ("POST", "/api/blobs/sha256:" + "0" * 64),

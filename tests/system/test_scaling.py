@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from harness import Process, Answer, free_port, until
+from harness import PATIENCE_S, Answer, Process, free_port, until
 from test_docs import text_of
 
 
@@ -37,16 +37,16 @@ def pair(foreman, tmp_path):
 
 
 def ask(port, method, path, body=None):
-    return Answer(port, method, path, body, None, 20).finish()
+    return Answer(port, method, path, body, None, PATIENCE_S).finish()
 
 
 def test_two_chats_at_once_run_on_two_targets(pair):
     port, a, b = pair
     body = {"model": "a", "messages": [{"role": "user", "content": "hello"}],
             "options": {"fake_tokens": 100000, "fake_token_ms": 50}}
-    chats = [Answer(port, "POST", "/api/chat", body, None, 20)]
+    chats = [Answer(port, "POST", "/api/chat", body, None, PATIENCE_S)]
     assert chats[0].status == 200 and chats[0].line(), chats[0]
-    chats.append(Answer(port, "POST", "/api/chat", body, None, 20))
+    chats.append(Answer(port, "POST", "/api/chat", body, None, PATIENCE_S))
     assert chats[1].status == 200 and chats[1].line(), chats[1]
     try:
         # in one line the second would still wait

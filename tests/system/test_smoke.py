@@ -59,7 +59,7 @@ def test_the_smoke_test_passes_as_it_stands(foreman, build):
         f"echo '{MARK}{line}'\n{text}" for line, text, _ in steps)
     env = {"PATH": f"{build}:{os.environ['PATH']}", "HOME": f.dir, "LANG": "C.UTF-8",
            "FOREMAN_DB": f.db, **chosen}
-    ran = subprocess.run(["bash", "-c", script], cwd=f.dir, env=env, timeout=90,
+    ran = subprocess.run(["bash", "-c", script], cwd=f.dir, env=env, timeout=300,
                          capture_output=True, text=True, start_new_session=True)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}\n{f.logs()}"
     came = {int(part.partition("\n")[0]): part.partition("\n")[2]
@@ -87,7 +87,7 @@ def test_by_hand_as_the_page_shows_it_serves(foreman, build, tmp_path):
     env = {"PATH": f"{build}:{os.environ['PATH']}", "HOME": str(tmp_path), "LANG": "C.UTF-8",
            "FOREMAN_OLLAMA_URL": f.settings["FOREMAN_OLLAMA_URL"],
            "FOREMAN_LISTEN": f":{port}"}
-    ran = subprocess.run(["bash", "-c", script], cwd=TOP, env=env, timeout=60,
+    ran = subprocess.run(["bash", "-c", script], cwd=TOP, env=env, timeout=300,
                          stdout=subprocess.PIPE, text=True)
     assert '"status":"ready"' in ran.stdout
     assert oct(os.stat(tmp_path / "foreman").st_mode)[-3:] == "750"
@@ -99,7 +99,7 @@ def test_the_edit_for_tls_gives_a_site_with_a_certificate(tmp_path):
     copy.write_text(text_of("Caddyfile"))
     edit = block_with("deploy", "auto_https off").replace("sudo ", "") \
         .replace("/etc/foreman/Caddyfile", str(copy))
-    subprocess.run(["bash", "-euc", edit], check=True, timeout=10)
+    subprocess.run(["bash", "-euc", edit], check=True, timeout=60)
     made = subprocess.run(["caddy", "adapt", "--adapter", "caddyfile", "--config", str(copy)],
                           capture_output=True, text=True, timeout=30)
     assert made.returncode == 0, made.stderr

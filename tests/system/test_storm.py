@@ -121,7 +121,7 @@ def test_whoever_leaves_leaves_nothing_behind(foreman, storm, tell):
 def idle(f):
     until(lambda: not f.query("SELECT 1 FROM jobs WHERE state NOT IN ('done','failed')"),
           "no job is left")
-    until(lambda: f.stats()["running"] == 0 and f.stats()["pending"] == 0,
+    until(lambda: (now := f.stats())["running"] == now["pending"] == 0,
           "the target is idle")
 
 

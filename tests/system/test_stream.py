@@ -39,8 +39,8 @@ def test_a_stream_of_a_running_job_shows_all_of_it_as_it_comes(foreman):
     f = foreman()
     id, answer, first = begin(f, fake_tokens=8, fake_token_ms=200)
     assert answer.type == "application/x-ndjson"
-    at = [when for when, _ in answer.lines()]
-    assert at[0] + 0.5 < at[-1], "the lines came as they were made"
+    assert answer.line() and f.job(id)["state"] == "working", "the lines come as they are made"
+    answer.finish()
     late = stream(f, id).finish()  # the job is done: from the store
     response = f.get(f"/jobs/{id}/artifacts/response")
     assert late.body == response.body
@@ -126,7 +126,7 @@ def test_canceled_while_waiting_the_stream_ends(foreman):
 def test_canceled_while_running_what_came_stays(foreman):
     f = foreman()
     id, answer, _ = begin(f, fake_tokens=LONG, fake_token_ms=20)
-    assert f.post(f"/jobs/{id}/cancel").status == 202
+    assert f.post(f"/jobs/{id}/cancel").status in (200, 202)  # 200: ended already
     assert lines(answer)[-1]["reason"] == "canceled"
     assert f.wait_job(id)["reason"] == "canceled"
     until(lambda: f.stats()["running"] == 0, "the generation is torn down")
@@ -169,7 +169,7 @@ def test_the_worker_killed_in_mid_stream(foreman):
 
 def test_a_chat_can_be_read_along_and_its_reader_may_leave(foreman):
     f = foreman()
-    chat = f.chat(fake_tokens=20, fake_token_ms=50)
+    chat = f.chat(fake_tokens=40, fake_token_ms=50)
     assert chat.line()
     id = chat.headers["foreman-job-id"]
     reader, leaver = stream(f, id), stream(f, id)

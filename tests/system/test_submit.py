@@ -1,9 +1,7 @@
 """test_submit.py - POST /jobs: keys, preferences, batches, limits; durable."""
 
 import json
-import os
 import re
-import signal
 import threading
 
 from harness import until
@@ -228,11 +226,7 @@ def test_a_killed_batch_is_all_there_or_not_at_all(foreman):
     for round in range(4):
         have = len(acknowledged)
         until(lambda: len(acknowledged) > have + 3, "batches are acknowledged")
-        for pid in f.responder.children():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        f.responder.kill_children()
     stop.set()
     for c in clients:
         c.join()

@@ -1,5 +1,6 @@
 """Waiting for a job's moves: ?wait=, entity tags, server-sent events."""
 
+import contextlib
 import glob
 import http.client
 import json
@@ -60,20 +61,33 @@ class Events:
 
 
 def waiting_job(f):
-    """(a chat that holds the line, a job behind it)"""
-    return f.busy("a"), f.submit("b", fake_tokens=1)["id"]
+    """(a chat that holds the line, a job behind it); whoever asked has left."""
+    chat, id = f.busy("a"), f.submit("b", fake_tokens=1)["id"]
+    until(lambda: len(accepted(f) & open_sockets(f)) == 1, "only the chat is answered")
+    return chat, id
+
+
+def open_sockets(f):
+    """Those that the responders hold, as socket:[number]; a listening one may be
+    shared."""
+    names = []
+    for pid in f.responder.children():
+        for path in glob.glob(f"/proc/{pid}/fd/*"):
+            with contextlib.suppress(OSError):  # just closed
+                names.append(os.readlink(path))
+    return {name for name in names if name.startswith("socket:")}
 
 
 def sockets(f):
-    """How many descriptors that are sockets the responders hold."""
-    count = 0
-    for pid in f.responder.children():
-        for path in glob.glob(f"/proc/{pid}/fd/*"):
-            try:
-                count += os.readlink(path).startswith("socket:")
-            except OSError:
-                pass  # just closed
-    return count
+    return len(open_sockets(f))
+
+
+def accepted(f):
+    """Connections to this service, at their accepted ends."""
+    with open("/proc/net/unix") as table:
+        rows = [line.split() for line in table]
+    return {f"socket:[{row[6]}]" for row in rows[1:]
+            if row[5] == "03" and row[-1].startswith(f.dir)}
 
 
 class Waiter(threading.Thread):

@@ -15,10 +15,11 @@ def row(f, id):
 
 
 def test_a_generation_that_never_begins_goes_back_and_its_model_is_unloaded(foreman):
-    f = foreman(FOREMAN_MAX_SILENCE="1s", FOREMAN_MAX_ATTEMPTS="1")
+    f = foreman(fake=["--load-ms", "0"], FOREMAN_MAX_SILENCE="1s",
+                FOREMAN_MAX_ATTEMPTS="1")
     job = f.submit(fake_hang_at=-1)
     until(lambda: "wedged" in (f.job(job["id"])["error"] or ""), "the reason is seen")
-    assert "wedged" in told(f)
+    until(lambda: "wedged" in told(f), "and told of the target")
     # a prompt that does so every time comes to an end: twice free, then counted
     failed = f.wait_job(job["id"])
     assert (failed["state"], failed["reason"]) == ("failed", "attempts_exhausted")
@@ -26,11 +27,12 @@ def test_a_generation_that_never_begins_goes_back_and_its_model_is_unloaded(fore
     assert row(f, job["id"])[:2] == (1, 2)
     until(lambda: f.stats()["unloads"] == 3, "each time the model was unloaded")
     assert f.wait_job(f.submit(fake_tokens=1)["id"])["state"] == "done"
-    assert told(f) == ""
+    until(lambda: told(f) == "", "all is well again")
 
 
 def test_a_stream_that_never_ends_goes_back(foreman):
-    f = foreman(FOREMAN_MAX_SILENCE="1s", FOREMAN_MAX_ATTEMPTS="1")
+    f = foreman(fake=["--load-ms", "0"], FOREMAN_MAX_SILENCE="1s",
+                FOREMAN_MAX_ATTEMPTS="1")
     job = f.submit(stream=True, fake_tokens=5, fake_hang_at=2)
     until(lambda: row(f, job["id"])[1] >= 1, "it went back")
     assert f.wait_job(job["id"])["reason"] == "attempts_exhausted"
@@ -54,7 +56,7 @@ def test_a_leaked_slot_is_freed_by_the_unload(foreman):
 
 
 def test_a_chat_that_saw_its_beginning_is_told_the_end(foreman):
-    f = foreman(FOREMAN_MAX_SILENCE="1s")
+    f = foreman(fake=["--load-ms", "0"], FOREMAN_MAX_SILENCE="1s")
     chat = f.chat(fake_tokens=5, fake_hang_at=2)
     lines = [json.loads(l) for _, l in chat.lines()]
     assert [l.get("done") for l in lines[:2]] == [False, False]
