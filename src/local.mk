@@ -107,6 +107,7 @@ libresponder_la_SOURCES = \
 	%D%/responder/pass.c %D%/responder/pass.h \
 	%D%/responder/pool.c %D%/responder/pool.h \
 	%D%/responder/prefer.c %D%/responder/prefer.h \
+	%D%/responder/query.c %D%/responder/query.h \
 	%D%/responder/relay.c %D%/responder/relay.h \
 	%D%/responder/roll.c %D%/responder/roll.h \
 	%D%/responder/route.c %D%/responder/route.h \

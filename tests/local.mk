@@ -102,6 +102,7 @@ unit_responder = \
 	%D%/unit/responder/test_pass \
 	%D%/unit/responder/test_pool \
 	%D%/unit/responder/test_prefer \
+	%D%/unit/responder/test_query \
 	%D%/unit/responder/test_relay \
 	%D%/unit/responder/test_roll \
 	%D%/unit/responder/test_route \
@@ -237,6 +238,7 @@ LDADD = libbase.la
 %C%_unit_responder_test_pass_LDADD = libresponder.la
 %C%_unit_responder_test_pool_LDADD = libresponder.la
 %C%_unit_responder_test_prefer_LDADD = libresponder.la
+%C%_unit_responder_test_query_LDADD = libresponder.la
 %C%_unit_responder_test_relay_LDADD = libresponder.la
 %C%_unit_responder_test_roll_LDADD = libresponder.la
 %C%_unit_responder_test_route_LDADD = libresponder.la

@@ -155,68 +155,6 @@ struct job_view call_view(const struct call *c)
 		                      .inline_max = conf->inline_max };
 }
 
-static int hex_digit(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	if (ch >= 'a' && ch <= 'f')
-		return ch - 'a' + 10;
-	if (ch >= 'A' && ch <= 'F')
-		return ch - 'A' + 10;
-	return -1;
-}
-
-/* The byte that "%41" stands for; -1: not an escape. */
-static int unescape(struct span s)
-{
-	int high, low;
-
-	if (s.len < 3)
-		return -1;
-	high = hex_digit(s.p[1]);
-	low = hex_digit(s.p[2]);
-	return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-static enum err percent_decode(struct span s, char **out)
-{
-	char *text = malloc(s.len + 1);
-	size_t n = 0;
-
-	if (!text)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < s.len; i++) {
-		int byte = (unsigned char)s.p[i];
-
-		if (byte == '%') {
-			byte = unescape((struct span){ s.p + i, s.len - i });
-			i += 2;
-		}
-		if (byte <= 0) {
-			free(text);
-			return ERR_INVAL;
-		}
-		text[n++] = (char)byte;
-	}
-	text[n] = '\0';
-	*out = text;
-	return ERR_OK;
-}
-
-enum err call_query_next(struct span *query, struct span *name, char **value)
-{
-	struct span piece, key;
-
-	do {
-		if (!span_cut(query, '&', &piece))
-			return ERR_NOENT;
-	} while (!piece.len);
-	if (!span_cut(&piece, '=', &key))
-		return ERR_NOENT;
-	*name = key;
-	return percent_decode(piece, value);
-}
-
 void call_end(struct call *c)
 {
 	char path[LOG_VALUE_MAX];

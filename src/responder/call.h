@@ -108,13 +108,6 @@ enum err call_traced(const struct call *c, struct buf *out) MUST_CHECK;
 /* How job objects are rendered in answers given now. */
 struct job_view call_view(const struct call *c);
 
-/*
- * Cut the next `name=value` off the query. The value is percent-decoded to a
- * heap copy (free it). ERR_NOENT: no more. ERR_INVAL: a bad escape, or a NUL.
- */
-enum err call_query_next(struct span *query, struct span *name, char **value)
-    MUST_CHECK;
-
 /* Log the request as answered with c->status, and end it; c->req is NULL then. */
 void call_end(struct call *c);
 

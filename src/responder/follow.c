@@ -22,6 +22,7 @@
 #include "responder/answer.h"
 #include "responder/jobs.h"
 #include "responder/lot.h"
+#include "responder/query.h"
 #include "responder/relay.h"
 #include "store/artifact.h"
 #include "store/look.h"
@@ -140,14 +141,7 @@ void follow_handle(struct call *c)
 	struct db *db;
 	enum err e;
 
-	if (!jobs_id_ok(c))
-		return;
-	if (c->query.len) {
-		answer_fault(c, FAULT_INVALID_REQUEST,
-		             "there are no query parameters here");
-		return;
-	}
-	if (call_db(c, &db))
+	if (!jobs_id_ok(c) || !query_none(c) || call_db(c, &db))
 		return;
 	e = look_job(db, c->job, -1, &job);
 	if (e) {

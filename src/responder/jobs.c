@@ -19,6 +19,7 @@
 #include "core/model.h"
 #include "responder/answer.h"
 #include "responder/lot.h"
+#include "responder/query.h"
 #include "responder/show.h"
 #include "responder/watch.h"
 #include "store/group.h"
@@ -74,33 +75,20 @@ bool jobs_none_match(const struct call *c, const char *tag)
 
 /* --- one job -------------------------------------------------------------- */
 
-/* `?wait=30` in milliseconds; 0 if it is not there. False: it is answered. */
+static enum err take_wait(void *to, struct span value)
+{
+	return query_wait(value, to);
+}
+
+/* `?wait=30`; 0 if it is not there. False: it is answered. */
 static bool read_wait(struct call *c, int64_t *wait_ms)
 {
-	struct span query = c->query, name;
-	bool good = true, seen = false;
-	uint64_t seconds = 0;
-	char *value;
-	enum err e;
+	static const struct query_parameter known[] = {
+		{ "wait", take_wait, "wait must be a number of seconds" },
+	};
 
-	while (good && (e = call_query_next(&query, &name, &value)) != ERR_NOENT) {
-		if (e) {
-			good = false;
-			break;
-		}
-		good = span_eq(name, "wait") && !seen && !str_u64(span_of(value), &seconds);
-		seen = true;
-		free(value);
-	}
-	if (!good) {
-		answer_fault(c, FAULT_INVALID_REQUEST,
-		             "the one query parameter here is wait, in seconds");
-		return false;
-	}
-	if (seconds > LIMIT_WAIT_MAX_S)
-		seconds = LIMIT_WAIT_MAX_S;
-	*wait_ms = (int64_t)seconds * 1000;
-	return true;
+	*wait_ms = 0;
+	return query_read(c, known, ARRAY_LEN(known), wait_ms);
 }
 
 /* Give the request to the watch. */
@@ -163,12 +151,9 @@ void jobs_events(struct call *c)
 	struct span last = call_header(c, "HTTP_LAST_EVENT_ID");
 	uint64_t seq = 0;
 
-	if (!jobs_id_ok(c))
+	if (!jobs_id_ok(c) || !query_none(c))
 		return;
-	if (c->query.len)
-		answer_fault(c, FAULT_INVALID_REQUEST,
-		             "there are no query parameters here");
-	else if (last.p && (str_u64(last, &seq) || seq > INT64_MAX))
+	if (last.p && (str_u64(last, &seq) || seq > INT64_MAX))
 		answer_fault(c, FAULT_INVALID_REQUEST,
 		             "Last-Event-ID is not an event's number");
 	else
@@ -233,17 +218,19 @@ struct listing {
 	struct look_filter filter;
 	char *model;
 	char before[ULID_SIZE];
-	unsigned seen;
 };
 
-static enum err take_state(struct listing *l, struct span value)
+static enum err take_state(void *to, struct span value)
 {
+	struct listing *l = to;
+
 	l->filter.any_state = false;
 	return job_state_parse(value, &l->filter.state);
 }
 
-static enum err take_model(struct listing *l, struct span value)
+static enum err take_model(void *to, struct span value)
 {
+	struct listing *l = to;
 	struct model_name name;
 
 	if (model_parse(value, &name, NULL))
@@ -253,65 +240,19 @@ static enum err take_model(struct listing *l, struct span value)
 	return l->model ? ERR_OK : ERR_NOMEM;
 }
 
-static enum err take_limit(struct listing *l, struct span value)
+static enum err take_limit(void *to, struct span value)
 {
-	uint64_t n;
+	struct listing *l = to;
 
-	if (str_u64(value, &n) || n < 1 || n > LIMIT_LIST_MAX)
-		return ERR_INVAL;
-	l->filter.limit = (int)n;
-	return ERR_OK;
+	return query_limit(value, &l->filter.limit);
 }
 
-static enum err take_before(struct listing *l, struct span value)
+static enum err take_before(void *to, struct span value)
 {
+	struct listing *l = to;
+
 	l->filter.before = l->before;
 	return ulid_parse(value, l->before);
-}
-
-static const struct {
-	const char *name;
-	enum err (*take)(struct listing *l, struct span value);
-	const char *wanted;
-} parameters[] = {
-	{ "state", take_state,
-	  "state must be queued, loading, working, done or failed" },
-	{ "model", take_model, "model must be a model's name" },
-	{ "limit", take_limit, "limit must be a number from 1 to 200" },
-	{ "before", take_before, "before must be a job id" },
-};
-
-static const char *take_parameter(struct listing *l, struct span name,
-                                  struct span value)
-{
-	for (size_t i = 0; i < ARRAY_LEN(parameters); i++) {
-		if (!span_eq(name, parameters[i].name))
-			continue;
-		if (l->seen & (1u << i))
-			return "a query parameter is given twice";
-		l->seen |= 1u << i;
-		return parameters[i].take(l, value) ? parameters[i].wanted : NULL;
-	}
-	return "query parameters are state, model, limit and before";
-}
-
-/* NULL: all are good. */
-static const char *read_query(struct span query, struct listing *l)
-{
-	const char *text = NULL;
-	struct span name;
-	char *value;
-	enum err e;
-
-	l->filter = (struct look_filter){ .any_state = true,
-		                              .limit = LIMIT_LIST_DEFAULT };
-	while (!text && (e = call_query_next(&query, &name, &value)) != ERR_NOENT) {
-		if (e)
-			return "the query is not properly encoded";
-		text = take_parameter(l, name, span_of(value));
-		free(value);
-	}
-	return text;
 }
 
 static char *list_json(struct call *c, const struct job *jobs, size_t count,
@@ -337,17 +278,23 @@ static char *list_json(struct call *c, const struct job *jobs, size_t count,
 
 void jobs_list(struct call *c)
 {
-	struct listing l = { 0 };
-	const char *wrong = read_query(c->query, &l);
+	static const struct query_parameter known[] = {
+		{ "state", take_state,
+		  "state must be queued, loading, working, done or failed" },
+		{ "model", take_model, "model must be a model's name" },
+		{ "limit", take_limit, QUERY_LIMIT_WANTED },
+		{ "before", take_before, "before must be a job id" },
+	};
+	struct listing l = {
+		.filter = { .any_state = true, .limit = LIMIT_LIST_DEFAULT }
+	};
 	char next[ULID_SIZE];
 	struct job *jobs;
 	size_t count;
 	struct db *db;
 	enum err e;
 
-	if (wrong) {
-		answer_fault(c, FAULT_INVALID_REQUEST, "%s", wrong);
-	} else if (!call_db(c, &db)) {
+	if (query_read(c, known, ARRAY_LEN(known), &l) && !call_db(c, &db)) {
 		e = look_jobs(db, &l.filter, &jobs, &count, next);
 		if (e) {
 			answer_store_error(c, e);

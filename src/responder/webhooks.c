@@ -18,6 +18,7 @@
 #include "core/limits.h"
 #include "responder/answer.h"
 #include "responder/lot.h"
+#include "responder/query.h"
 #include "store/group.h"
 #include "store/ledger.h"
 
@@ -138,20 +139,12 @@ static void answer_whole(struct call *c, struct db *db, int status, const char *
 	free(body);
 }
 
-static bool no_query(struct call *c)
-{
-	if (c->query.len)
-		answer_fault(c, FAULT_INVALID_REQUEST,
-		             "there are no query parameters here");
-	return !c->query.len;
-}
-
 void webhooks_show(struct call *c)
 {
 	char id[LEDGER_ID_SIZE];
 	struct db *db;
 
-	if (id_ok(c, id) && no_query(c) && !call_db(c, &db))
+	if (id_ok(c, id) && query_none(c) && !call_db(c, &db))
 		answer_whole(c, db, 200, id);
 }
 
@@ -162,7 +155,7 @@ void webhooks_again(struct call *c)
 	struct db *db;
 	enum err e;
 
-	if (!id_ok(c, id) || !no_query(c) || call_db(c, &db))
+	if (!id_ok(c, id) || !query_none(c) || call_db(c, &db))
 		return;
 	e = group_again(c->seat->service->group, &wish, &c->why);
 	if (e) {
@@ -173,52 +166,6 @@ void webhooks_again(struct call *c)
 	answer_whole(c, db, 202, id);
 }
 
-/* --- query parameters ----------------------------------------------------- */
-
-struct parameter {
-	const char *name;
-	bool (*take)(void *to, struct span value); /* false: it is not `wanted` */
-	const char *wanted;
-};
-
-static const char *take_one(const struct parameter *known, size_t count,
-                            unsigned *seen, void *to, struct span name,
-                            struct span value)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (!span_eq(name, known[i].name))
-			continue;
-		if (*seen & 1u << i)
-			return "a query parameter is given twice";
-		*seen |= 1u << i;
-		return known[i].take(to, value) ? NULL : known[i].wanted;
-	}
-	return "there is no such query parameter here";
-}
-
-/* False: a fault has been answered. */
-static bool read_query(struct call *c, const struct parameter *known, size_t count,
-                       void *to)
-{
-	struct span query = c->query, name;
-	const char *wrong = NULL;
-	unsigned seen = 0;
-	char *value;
-	enum err e;
-
-	while (!wrong && (e = call_query_next(&query, &name, &value)) != ERR_NOENT) {
-		if (e) {
-			wrong = "the query is not properly encoded";
-			break;
-		}
-		wrong = take_one(known, count, &seen, to, name, span_of(value));
-		free(value);
-	}
-	if (wrong)
-		answer_fault(c, FAULT_INVALID_REQUEST, "%s", wrong);
-	return !wrong;
-}
-
 /* --- the list ------------------------------------------------------------- */
 
 struct listing {
@@ -227,42 +174,38 @@ struct listing {
 	char before[LEDGER_ID_SIZE];
 };
 
-static bool take_state(void *to, struct span value)
+static enum err take_state(void *to, struct span value)
 {
 	struct listing *l = to;
 	enum ledger_state state;
 
 	if (ledger_state_parse(value, &state))
-		return false;
+		return ERR_INVAL;
 	l->filter.states = 1u << state;
-	return true;
+	return ERR_OK;
 }
 
-static bool take_job(void *to, struct span value)
+static enum err take_job(void *to, struct span value)
 {
 	struct listing *l = to;
 
 	l->filter.job_id = l->job_id;
-	return ulid_parse(value, l->job_id) == ERR_OK;
+	return ulid_parse(value, l->job_id);
 }
 
-static bool take_limit(void *to, struct span value)
+static enum err take_limit(void *to, struct span value)
 {
 	struct listing *l = to;
-	uint64_t n;
 
-	if (str_u64(value, &n) || n < 1 || n > LIMIT_LIST_MAX)
-		return false;
-	l->filter.limit = (int)n;
-	return true;
+	return query_limit(value, &l->filter.limit);
 }
 
-static bool take_before(void *to, struct span value)
+static enum err take_before(void *to, struct span value)
 {
 	struct listing *l = to;
 
 	l->filter.before = l->before;
-	return ledger_id_parse(value, l->before) == ERR_OK;
+	return ledger_id_parse(value, l->before);
 }
 
 static char *list_json(const struct call *c, const struct ledger_entry *entries,
@@ -307,10 +250,10 @@ static void answer_list(struct call *c, struct db *db,
 
 void webhooks_list(struct call *c)
 {
-	static const struct parameter known[] = {
+	static const struct query_parameter known[] = {
 		{ "state", take_state, "state must be pending, dead or delivered" },
 		{ "job", take_job, "job must be a job id" },
-		{ "limit", take_limit, "limit must be a number from 1 to 200" },
+		{ "limit", take_limit, QUERY_LIMIT_WANTED },
 		{ "before", take_before, "before must be a webhook id" },
 	};
 	struct listing l = { .filter = { .states =
@@ -318,7 +261,7 @@ void webhooks_list(struct call *c)
 		                             .limit = LIMIT_LIST_DEFAULT } };
 	struct db *db;
 
-	if (read_query(c, known, ARRAY_LEN(known), &l) && !call_db(c, &db))
+	if (query_read(c, known, ARRAY_LEN(known), &l) && !call_db(c, &db))
 		answer_list(c, db, &l.filter);
 }
 
@@ -329,30 +272,30 @@ struct again {
 	bool since_given;
 };
 
-static bool take_settled(void *to, struct span value)
+static enum err take_settled(void *to, struct span value)
 {
 	struct again *a = to;
 	enum ledger_state state;
 
 	if (ledger_state_parse(value, &state) || state == LEDGER_PENDING)
-		return false;
+		return ERR_INVAL;
 	a->wish.state = ledger_state_name(state);
-	return true;
+	return ERR_OK;
 }
 
-static bool take_since(void *to, struct span value)
+static enum err take_since(void *to, struct span value)
 {
 	struct again *a = to;
 
 	a->since_given = true;
-	return clock_parse(value.p, &a->wish.since_ms) == ERR_OK;
+	return clock_parse(value.p, &a->wish.since_ms);
 }
 
-static bool take_until(void *to, struct span value)
+static enum err take_until(void *to, struct span value)
 {
 	struct again *a = to;
 
-	return clock_parse(value.p, &a->wish.until_ms) == ERR_OK;
+	return clock_parse(value.p, &a->wish.until_ms);
 }
 
 static char *again_json(const struct outbox_wish *wish)
@@ -370,7 +313,7 @@ static char *again_json(const struct outbox_wish *wish)
 
 void webhooks_again_all(struct call *c)
 {
-	static const struct parameter known[] = {
+	static const struct query_parameter known[] = {
 		{ "since", take_since, "since must be a time like 2026-11-20T18:00:00Z" },
 		{ "until", take_until, "until must be a time like 2026-11-20T18:00:00Z" },
 		{ "state", take_settled, "state must be dead or delivered" },
@@ -382,7 +325,7 @@ void webhooks_again_all(struct call *c)
 		                         .now_ms = now_ms } };
 	enum err e;
 
-	if (!read_query(c, known, ARRAY_LEN(known), &a))
+	if (!query_read(c, known, ARRAY_LEN(known), &a))
 		return;
 	if (!a.since_given) {
 		answer_fault(c, FAULT_INVALID_REQUEST,

@@ -82,8 +82,12 @@ static void check_request(int want, const char *method, const char *uri,
 static void looking_fails_cleanly(void)
 {
 	static const char *const uris[] = {
-		"/jobs",  "/jobs/@",   "/jobs/@/artifacts/response",
-		"/queue", "/webhooks", "/metrics",
+		"/jobs?model=m%3Ab&limit=2",
+		"/jobs/@",
+		"/jobs/@/artifacts/response",
+		"/queue",
+		"/webhooks",
+		"/metrics",
 	};
 
 	set_up();
